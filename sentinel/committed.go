@@ -1,0 +1,363 @@
+package sentinel
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// historyMax bounds the history of one master in the replicated state.
+const historyMax = 100
+
+// lineagesMax bounds how many earlier replication ids of a master are remembered.
+const lineagesMax = 16
+
+// Member is one instance that belongs to a master: the master itself and every
+// replica that was ever attached to it and not removed.
+type Member struct {
+	ID   InstanceID `json:"id"`
+	Addr Addr       `json:"addr"`
+	// Name is for people: the address on hosts, the pod's name on Kubernetes.
+	Name string `json:"name,omitempty"`
+	// PingPeriod is repl-ping-replica-period in seconds as we set it, 0 if not
+	// touched; PingWas is what we found, given back by release.
+	PingPeriod int `json:"ping,omitempty"`
+	PingWas    int `json:"pingWas,omitempty"`
+	// PingRun is the run id for which PingPeriod was set.
+	PingRun string `json:"pingRun,omitempty"`
+}
+
+// Committed is the replicated state of one master: intents and outcomes, no
+// observations. Only Apply changes it.
+type Committed struct {
+	Name   string `json:"name"`
+	Config Config `json:"config"`
+	// Master is the committed answer to "who is the master".
+	Master Assignment `json:"master"`
+	// Adopted is set once the master was seen to be one; nothing is decided before.
+	Adopted bool `json:"adopted,omitempty"`
+	// Last is the highest epoch that any plan has used.
+	Last Epoch `json:"last"`
+	// Lineage is that of the master as last recorded; Lineages are earlier
+	// replication ids of the same data set.
+	Lineage  Lineage  `json:"lineage"`
+	Lineages []string `json:"lineages,omitempty"`
+	Members  []Member `json:"members"` // sorted by ID
+	Plan     *Plan    `json:"plan,omitempty"`
+	History  []Record `json:"history,omitempty"` // oldest first
+}
+
+// Member returns the member with that ID, nil if there is none.
+func (c *Committed) Member(id InstanceID) *Member {
+	i, ok := slices.BinarySearchFunc(c.Members, id, func(m Member, id InstanceID) int { return cmpID(m.ID, id) })
+	if !ok {
+		return nil
+	}
+	return &c.Members[i]
+}
+
+// Knows reports whether a replication id belongs to this master's data set. An
+// unrecorded lineage knows every id.
+func (c *Committed) Knows(replID string) bool {
+	if c.Lineage.ReplID == "" {
+		return true
+	}
+	return replID == c.Lineage.ReplID || slices.Contains(c.Lineages, replID)
+}
+
+// Result is what the state machine says to a command.
+type Result struct {
+	Accepted bool
+	// Reason tells why it was refused.
+	Reason string
+}
+
+func accepted() Result { return Result{Accepted: true} }
+
+func refused(format string, args ...any) Result {
+	return Result{Reason: fmt.Sprintf(format, args...)}
+}
+
+// Apply carries out one committed command. It is deterministic and has no effect
+// outside the receiver; a refused command changes nothing.
+func (c *Committed) Apply(cmd Command) Result {
+	switch cmd.Type {
+	case CmdAdopt:
+		return c.applyAdopt(cmd)
+	case CmdMembers:
+		return c.applyMembers(cmd)
+	case CmdTuned:
+		return c.applyTuned(cmd)
+	case CmdLineage:
+		return c.applyLineage(cmd)
+	case CmdBegin:
+		return c.applyBegin(cmd)
+	case CmdAdvance:
+		return c.applyAdvance(cmd)
+	case CmdDone, CmdAbort:
+		return c.applyEnd(cmd)
+	case CmdNote:
+		return c.applyNote(cmd)
+	case CmdMonitor, CmdForget:
+		return refused("%s is a matter of the registry", cmd.Type)
+	}
+	return refused("unknown command %q", cmd.Type)
+}
+
+func (c *Committed) applyAdopt(cmd Command) Result {
+	if c.Plan != nil {
+		return refused("epoch %s is open", c.Plan.Epoch)
+	}
+	if cmd.At.Instance == c.Master.Instance && c.Adopted {
+		return refused("already adopted")
+	}
+	if cmd.At.Instance != c.Master.Instance && cmd.At.Epoch != c.Last+1 {
+		return refused("epoch %s does not follow %s", cmd.At.Epoch, c.Last)
+	}
+	if cmd.At.Instance == c.Master.Instance && cmd.At.Epoch != c.Master.Epoch {
+		return refused("epoch %s is not the master's %s", cmd.At.Epoch, c.Master.Epoch)
+	}
+	from := c.Master
+	c.Master, c.Adopted, c.Last = cmd.At, true, max(c.Last, cmd.At.Epoch)
+	c.addMembers([]Member{{ID: cmd.At.Instance, Addr: cmd.At.Addr}})
+	c.addMembers(cmd.Members)
+	c.record(cmd.Lineage)
+	c.remember(Record{When: cmd.Wall, Epoch: cmd.At.Epoch, Kind: "adopted", From: from, To: cmd.At, Why: cmd.Reason, Lost: 0})
+	return accepted()
+}
+
+func (c *Committed) applyMembers(cmd Command) Result {
+	for _, id := range cmd.Removed {
+		if id == c.Master.Instance {
+			return refused("%s is the master", id)
+		}
+		if c.Plan != nil && (id == c.Plan.New.Instance || id == c.Plan.Old.Instance) {
+			return refused("%s is part of the open plan", id)
+		}
+	}
+	c.Members = slices.DeleteFunc(c.Members, func(m Member) bool { return slices.Contains(cmd.Removed, m.ID) })
+	c.addMembers(cmd.Members)
+	return accepted()
+}
+
+func (c *Committed) applyTuned(cmd Command) Result {
+	m := c.Member(cmd.Instance)
+	if m == nil {
+		return refused("%s is not known", cmd.Instance)
+	}
+	if m.PingWas == 0 {
+		m.PingWas = cmd.Was
+	}
+	m.PingPeriod, m.PingRun = cmd.Now, cmd.Lineage.RunID
+	return accepted()
+}
+
+func (c *Committed) applyLineage(cmd Command) Result {
+	if cmd.Epoch != c.Master.Epoch {
+		return refused("epoch %s is not the master's %s", cmd.Epoch, c.Master.Epoch)
+	}
+	c.record(cmd.Lineage)
+	return accepted()
+}
+
+func (c *Committed) applyBegin(cmd Command) Result {
+	p := cmd.Plan
+	switch {
+	case p == nil:
+		return refused("begin without a plan")
+	case c.Plan != nil:
+		return refused("epoch %s is open", c.Plan.Epoch)
+	case p.Epoch != c.Last+1:
+		return refused("epoch %s does not follow %s", p.Epoch, c.Last)
+	case p.Old != c.Master:
+		return refused("the master is %s of epoch %s by now", c.Master.Addr, c.Master.Epoch)
+	case p.New.Instance == c.Master.Instance || c.Member(p.New.Instance) == nil:
+		return refused("%s is not a replica", p.New.Addr)
+	}
+	plan := *p
+	plan.Phase = PhasePromoting
+	if plan.Kind == KindHandover {
+		plan.Phase = PhaseFencing
+	}
+	plan.New.Epoch = plan.Epoch
+	c.Plan, c.Last = &plan, plan.Epoch
+	return accepted()
+}
+
+func (c *Committed) applyAdvance(cmd Command) Result {
+	switch {
+	case c.Plan == nil || c.Plan.Epoch != cmd.Epoch:
+		return refused("no open plan of epoch %s", cmd.Epoch)
+	case cmd.Phase != c.Plan.Phase+1 || cmd.Phase > PhasePromoted:
+		return refused("phase %s does not follow %s", cmd.Phase, c.Plan.Phase)
+	}
+	plan := *c.Plan
+	plan.Phase = cmd.Phase
+	plan.Notes = append(slices.Clone(plan.Notes), cmd.Notes...)
+	plan.Fenced = plan.Fenced || cmd.Reason == "fenced"
+	c.Plan = &plan
+	if cmd.Phase == PhasePromoted {
+		c.Master = plan.New
+		c.record(cmd.Lineage)
+	}
+	return accepted()
+}
+
+func (c *Committed) applyEnd(cmd Command) Result {
+	if c.Plan == nil || c.Plan.Epoch != cmd.Epoch {
+		return refused("no open plan of epoch %s", cmd.Epoch)
+	}
+	p := c.Plan
+	kind, result := p.Kind.String(), "done"
+	if cmd.Type == CmdAbort {
+		if p.Phase >= PhasePromoted {
+			return refused("epoch %s is promoted, it can only be done", cmd.Epoch)
+		}
+		if cmd.Phase != PhaseUnknown && cmd.Phase != p.Phase {
+			return refused("epoch %s is %s by now, not %s", cmd.Epoch, p.Phase, cmd.Phase)
+		}
+		kind, result = "aborted", cmd.Reason
+	} else if p.Phase != PhasePromoted {
+		return refused("epoch %s is %s, not promoted", cmd.Epoch, p.Phase)
+	}
+	c.Plan = nil
+	c.remember(Record{When: p.Begun, Epoch: p.Epoch, Kind: kind, Of: p.Kind, From: p.Old, To: p.New, Why: p.Why, Result: result, Lost: p.Lost,
+		Fenced: p.Fenced, Leader: p.Leader, Term: p.Term, LeftOut: p.LeftOut, Span: cmd.Took, Notes: append(slices.Clone(p.Notes), cmd.Notes...)})
+	return accepted()
+}
+
+// applyNote adds a record of its own, or notes to the record of an epoch.
+func (c *Committed) applyNote(cmd Command) Result {
+	if cmd.Record != nil {
+		c.remember(*cmd.Record)
+		return accepted()
+	}
+	for i := len(c.History) - 1; i >= 0; i-- {
+		if r := &c.History[i]; r.Epoch == cmd.Epoch && r.Kind != "held" {
+			if len(r.Notes) < 64 {
+				r.Notes = append(slices.Clone(r.Notes), cmd.Notes...)
+			}
+			return accepted()
+		}
+	}
+	return refused("no record of epoch %s", cmd.Epoch)
+}
+
+func (c *Committed) record(l Lineage) {
+	if l.ReplID == "" && l.RunID == "" {
+		return
+	}
+	if old := c.Lineage.ReplID; old != "" && old != l.ReplID && !slices.Contains(c.Lineages, old) {
+		c.Lineages = append(slices.Clone(c.Lineages), old)
+		if n := len(c.Lineages) - lineagesMax; n > 0 {
+			c.Lineages = c.Lineages[n:]
+		}
+	}
+	c.Lineage = l
+}
+
+func (c *Committed) remember(r Record) {
+	c.History = append(slices.Clone(c.History), r)
+	if n := len(c.History) - historyMax; n > 0 {
+		c.History = c.History[n:]
+	}
+}
+
+func (c *Committed) addMembers(add []Member) {
+	for _, m := range add {
+		if old := c.Member(m.ID); old != nil {
+			old.Addr = m.Addr
+			if m.Name != "" {
+				old.Name = m.Name
+			}
+			continue
+		}
+		c.Members = append(c.Members, m)
+		slices.SortFunc(c.Members, func(a, b Member) int { return cmpID(a.ID, b.ID) })
+	}
+}
+
+// Clone returns a copy that shares nothing that Apply changes in place.
+func (c *Committed) Clone() Committed {
+	out := *c
+	out.Members = slices.Clone(c.Members)
+	out.History = slices.Clone(c.History)
+	return out
+}
+
+func cmpID(a, b InstanceID) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// Registry is the whole replicated state: every watched master.
+type Registry struct {
+	Masters map[string]*Committed `json:"masters"`
+}
+
+// NewRegistry returns an empty registry.
+func NewRegistry() *Registry { return &Registry{Masters: map[string]*Committed{}} }
+
+// Apply carries out one committed command on the master that it names.
+func (r *Registry) Apply(cmd Command) Result {
+	c := r.Masters[cmd.Master]
+	switch cmd.Type {
+	case CmdMonitor:
+		return r.applyMonitor(cmd)
+	case CmdForget:
+		if c == nil {
+			return refused("no master named %q", cmd.Master)
+		}
+		if c.Plan != nil {
+			return refused("epoch %s is open", c.Plan.Epoch)
+		}
+		delete(r.Masters, cmd.Master)
+		return accepted()
+	default:
+		if c == nil {
+			return refused("no master named %q", cmd.Master)
+		}
+		return c.Apply(cmd)
+	}
+}
+
+func (r *Registry) applyMonitor(cmd Command) Result {
+	if r.Masters[cmd.Master] != nil {
+		return refused("%q is watched already", cmd.Master)
+	}
+	if cmd.Config == nil || cmd.Master == "" || cmd.At.Instance == "" {
+		return refused("monitor without a name, an address or settings")
+	}
+	if err := cmd.Config.Validate(); err != nil {
+		return refused("%v", err)
+	}
+	c := &Committed{Name: cmd.Master, Config: *cmd.Config, Master: cmd.At, Last: cmd.At.Epoch}
+	c.addMembers([]Member{{ID: cmd.At.Instance, Addr: cmd.At.Addr}})
+	c.addMembers(cmd.Members)
+	r.Masters[cmd.Master] = c
+	return accepted()
+}
+
+// Names returns the watched masters in order.
+func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.Masters)) }
+
+// Marshal returns the registry as bytes for a snapshot.
+func (r *Registry) Marshal() ([]byte, error) { return json.Marshal(r) }
+
+// UnmarshalRegistry reads what Marshal wrote.
+func UnmarshalRegistry(b []byte) (*Registry, error) {
+	r := NewRegistry()
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, fmt.Errorf("read registry snapshot: %w", err)
+	}
+	if r.Masters == nil {
+		r.Masters = map[string]*Committed{}
+	}
+	return r, nil
+}

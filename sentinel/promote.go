@@ -1,0 +1,147 @@
+package sentinel
+
+import "time"
+
+// drivePromoting makes the candidate master.
+func (s *State) drivePromoting(p *Plan, d *driver) {
+	if p.Kind == KindFailover && !s.fenceIfAlive(p, d) {
+		return
+	}
+	cand := s.obs[p.New.Instance]
+	promote := d.steps[stepKey{OpPromote, p.New.Instance}]
+	if promote == nil || (!promote.ok() && !promote.flying) {
+		if why := s.unfit(p, cand); why != "" {
+			s.replaceCandidate(p, d, promote, why)
+			return
+		}
+	}
+	if cand == nil {
+		return
+	}
+	if promote == nil {
+		s.emit(EventSendNoOne, cand, "promoting "+p.New.Addr.String())
+	}
+	if !promote.failed() {
+		promote = s.run(d, s.promotion(p))
+	}
+	if promote.failed() {
+		s.replaceCandidate(p, d, promote, "promotion failed: "+promote.detail)
+		return
+	}
+	if !promote.ok() || promote.info == nil {
+		return
+	}
+	s.noteOnce(d, "promoted", p.New.Addr.String()+" answers role master")
+	s.emit(EventPromoted, cand, p.New.Addr.String()+" answers role master")
+	s.followers(p, d, false)
+	d.proposed = s.now
+	s.wake(s.now + time.Second)
+	reason := ""
+	if d.steps[stepKey{OpFence, p.Old.Instance}].ok() {
+		reason = "fenced"
+	}
+	s.propose(Command{Type: CmdAdvance, Epoch: p.Epoch, Phase: PhasePromoted, Reason: reason, Notes: s.takeNotes(d),
+		Lineage: Lineage{RunID: promote.info.RunID, ReplID: promote.info.ReplID, Offset: promote.info.Offset, Empty: promote.info.Empty()}})
+}
+
+// promotion is the command that makes the candidate master, as the run that it is
+// known to be.
+func (s *State) promotion(p *Plan) Do {
+	do := Do{Op: OpPromote, Instance: p.New.Instance, Addr: p.New.Addr}
+	if o := s.obs[p.New.Instance]; o != nil && o.info != nil {
+		do.RunID = o.info.RunID
+	}
+	return do
+}
+
+// fenceIfAlive keeps a master that answers from acknowledging writes before
+// another is promoted. One that does not answer is sent the fence all the same:
+// a frozen process finds it in its socket when it wakes.
+func (s *State) fenceIfAlive(p *Plan, d *driver) bool {
+	old := s.obs[p.Old.Instance]
+	if old == nil || old.health == HealthCrashed {
+		return true
+	}
+	st := d.steps[stepKey{OpFence, p.Old.Instance}]
+	if st == nil {
+		st = s.run(d, Do{Op: OpFence, Instance: p.Old.Instance, Addr: p.Old.Addr})
+	}
+	if old.health != HealthUp || st.ok() {
+		return true
+	}
+	// It answers: wait for the fence, but not for ever.
+	if limit := d.since + s.com.Config.actionTimeout(); s.now < limit {
+		s.wake(limit)
+		if st.failed() {
+			s.run(d, Do{Op: OpFence, Instance: p.Old.Instance, Addr: p.Old.Addr})
+		}
+		return false
+	}
+	return true
+}
+
+// The reasons that no further try can change.
+const (
+	unfitEmpty = "runs anew and is empty"
+	unfitLess  = "runs anew without all that it had"
+)
+
+// unfitUnheard is the reason that the next INFO ends, one way or the other.
+const unfitUnheard = "has not said who it is since its connection was lost"
+
+// unfit says why a candidate must not be promoted after all, "" if it may. A
+// leader that found the plan in the log looks before it acts.
+func (s *State) unfit(p *Plan, o *observation) string {
+	if o == nil || o.info == nil || o.infoAt < s.lead.since {
+		if s.now < s.lead.since+s.com.Config.actionTimeout() {
+			s.wake(s.lead.since + s.com.Config.actionTimeout())
+			if o != nil && (o.info == nil || o.infoAt < s.lead.since) && p.Term == s.lead.term {
+				return "" // chosen by this leader a moment ago
+			}
+			return "not heard yet"
+		}
+		return "does not answer"
+	}
+	switch {
+	case o.health == HealthCrashed || o.health == HealthDown:
+		return "is down: " + o.reply.String()
+	case !o.told(0):
+		return unfitUnheard
+	case o.info.RunID != p.Lineage.RunID && p.Lineage.RunID != "" && !p.Lineage.Empty && !sameData(o.info, p.Lineage.ReplID, p.Lineage.Offset):
+		if o.info.Empty() {
+			return unfitEmpty
+		}
+		return unfitLess
+	case o.info.Role == RoleReplica && !s.com.Knows(o.info.ReplID) && !s.com.Knows(o.info.ReplID2) && o.info.ReplID != p.Lineage.ReplID:
+		return "is of foreign lineage by now"
+	}
+	return ""
+}
+
+// replaceCandidate closes the plan when the candidate stays unfit for so long that
+// no command sent for it can still land; the evidence then begins another.
+func (s *State) replaceCandidate(p *Plan, d *driver, promote *step, why string) {
+	first := max(d.since, s.lead.since)
+	last := first
+	if promote != nil {
+		last = max(last, promote.sent)
+	}
+	quiet := last + leaderLease + s.com.Config.actionTimeout()
+	// A plan of this term was nobody else's, and what was certainly not done cannot land.
+	sure := p.Term == s.lead.term && !promote.mayLand() && why != unfitUnheard
+	// Tries have an end: each one moves the moment at which nothing can land any more.
+	again := promote.failed() && s.now < first+s.com.Config.actionTimeout() && !(sure && promote.tries >= 3)
+	if o := s.obs[p.New.Instance]; again && o != nil && o.health == HealthUp && why != unfitEmpty && why != unfitLess && why != unfitUnheard {
+		s.run(d, s.promotion(p))
+		s.wake(quiet)
+		return
+	}
+	if promote != nil && promote.flying || !sure && s.now < quiet {
+		s.wake(quiet)
+		return
+	}
+	if promote.failed() {
+		s.lead.failed[p.New.Instance] = true
+	}
+	s.abort(p, d, p.New.Addr.String()+" "+why)
+}

@@ -1,0 +1,233 @@
+package sentinel
+
+import (
+	"fmt"
+	"time"
+)
+
+// sparsely is the pause before a proposal that is not about a plan is repeated.
+const sparsely = time.Second
+
+// keepRecords proposes what was learnt and has to outlive this leader.
+func (s *State) keepRecords() {
+	if s.com.Plan != nil || s.lead.beginning != never || s.com.Config.Observe && s.com.Adopted {
+		return
+	}
+	if !s.com.Adopted {
+		s.adopt()
+		return
+	}
+	s.discover()
+	s.recordLineage()
+	s.tune()
+}
+
+// adopt takes the configured instance as master once it is seen to be one.
+func (s *State) adopt() {
+	o := s.master()
+	if o == nil || o.health != HealthUp || o.info == nil || o.info.Keys < 0 || o.info.Loading || !o.told(s.lead.since) {
+		return
+	}
+	at := s.com.Master
+	switch {
+	case o.info.Role == RoleMaster, o.info.Fenced():
+		s.proposeSparsely(Command{Type: CmdAdopt, At: at, Epoch: at.Epoch, Reason: "found as master", Lineage: lineageOf(o.info), Members: s.attached(o.info)})
+	case o.info.LinkUp:
+		// The file names a replica, as one does that was written before a failover: its
+		// master is asked next.
+		at = Assignment{Epoch: s.com.Last + 1, Instance: InstanceID(o.info.Master.String()), Addr: o.info.Master}
+		s.adoptOther(at)
+	default:
+		s.refuse(o, "is a replica of "+o.info.Master.String()+" with its link down: not adopted")
+	}
+}
+
+// adoptOther adopts the master that the configured instance follows, once that
+// one has said so itself.
+func (s *State) adoptOther(at Assignment) {
+	if s.com.Member(at.Instance) == nil {
+		s.proposeSparsely(Command{Type: CmdMembers, Members: []Member{{ID: at.Instance, Addr: at.Addr}}})
+		return
+	}
+	m := s.obs[at.Instance]
+	if m == nil || m.health != HealthUp || m.info == nil || m.info.Role != RoleMaster || m.info.Keys < 0 || !m.told(s.lead.since) {
+		return
+	}
+	s.proposeSparsely(Command{Type: CmdAdopt, At: at, Epoch: at.Epoch, Reason: "found as the master of " + s.com.Master.Addr.String(),
+		Lineage: lineageOf(m.info), Members: s.attached(m.info)})
+}
+
+func lineageOf(i *Info) Lineage {
+	return Lineage{RunID: i.RunID, ReplID: i.ReplID, Offset: i.Offset, Empty: i.Empty()}
+}
+
+// attached are the replicas that a master names and that are not members yet.
+func (s *State) attached(i *Info) []Member {
+	var out []Member
+	for _, r := range i.Replicas {
+		if r.Addr.Port == 0 || s.hasAddr(r.Addr) {
+			continue
+		}
+		out = append(out, Member{ID: InstanceID(r.Addr.String()), Addr: r.Addr})
+	}
+	return out
+}
+
+func (s *State) hasAddr(a Addr) bool {
+	for _, m := range s.com.Members {
+		if m.Addr.Same(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// healthyMaster is the committed master's observation if it is up, master and heard
+// since this leader came; nil otherwise.
+func (s *State) healthyMaster() *observation {
+	o := s.master()
+	if !o.told(s.lead.since) || o.health != HealthUp {
+		return nil
+	}
+	return o
+}
+
+// discover adds replicas that the master names.
+func (s *State) discover() {
+	o := s.healthyMaster()
+	if o == nil || o.info.Role != RoleMaster || o.info.RunID != s.masterRun() {
+		return
+	}
+	if add := s.attached(o.info); len(add) > 0 {
+		s.proposeSparsely(Command{Type: CmdMembers, Members: add})
+	}
+}
+
+// recordLineage records a new run or replication id of the master if it is still
+// the same data set, or if there is no other copy that could know better.
+func (s *State) recordLineage() {
+	o := s.healthyMaster()
+	if o == nil || o.info.Loading || o.info.RunID == "" || o.info.ReplID == "" || o.info.Keys < 0 {
+		return
+	}
+	if o.info.Role != RoleMaster && !o.info.Fenced() {
+		return // what it has now is somebody else's data set
+	}
+	l := s.com.Lineage
+	if o.info.RunID == l.RunID && o.info.ReplID == l.ReplID {
+		return
+	}
+	if o.info.RunID != l.RunID && (s.backWithLess() || !s.othersHeard(o)) {
+		return
+	}
+	s.proposeSparsely(Command{Type: CmdLineage, Epoch: s.com.Master.Epoch, Lineage: lineageOf(o.info)})
+}
+
+// othersHeard reports whether a new run of the master can be accepted: every other
+// member was heard and none has more, or those that were not heard for down-after
+// had no more when they last were.
+func (s *State) othersHeard(o *observation) bool {
+	best := s.com.Lineage.Offset
+	var missing *observation
+	for _, m := range s.com.Members {
+		r := s.observe(m.ID, m.Addr)
+		if m.ID == o.id {
+			continue
+		}
+		if r.health == HealthUp && r.infoAt < o.runSince {
+			// What it said before may be from before a sync: it is asked once more.
+			s.askAgain(r)
+			return false
+		}
+		if r.info != nil && s.com.Knows(r.info.ReplID) {
+			best = max(best, r.info.Offset)
+		}
+		if r.info == nil || r.health != HealthUp || r.infoAt < s.lead.since {
+			missing = r
+			continue
+		}
+		if why := s.unknownMore(o.info, r); why != "" {
+			s.refuse(o, why)
+			return false
+		}
+	}
+	switch wait := o.runSince + s.com.Config.DownAfter; {
+	case missing == nil:
+		return true
+	case !sameData(o.info, s.com.Lineage.ReplID, best):
+		s.refuse(o, "runs anew, and "+missing.addr.String()+" cannot be asked whether it has more: nobody is made to follow it until then")
+		return false
+	case s.now < wait:
+		s.wake(wait)
+		return false
+	}
+	return true
+}
+
+// askAgain asks an instance for INFO, and again after a while if it does not answer.
+func (s *State) askAgain(o *observation) {
+	if again := o.asked + retryAfter; o.asked > 0 && s.now < again {
+		s.wake(again)
+		return
+	}
+	o.asked = s.now
+	s.wake(s.now + retryAfter)
+	s.act(ProbeNow{Master: s.com.Name, Instance: o.id})
+}
+
+// unknownMore says why a new run of the master must not be accepted without a person
+// although no copy of the recorded lineage has more: another member has far more keys
+// under a replication id that tells nothing. A few keys more prove nothing, because
+// they may have been deleted or have expired.
+func (s *State) unknownMore(i *Info, r *observation) string {
+	if s.took(r.info, i) || s.com.Knows(r.info.ReplID) || r.info.Keys <= 2*i.Keys {
+		return ""
+	}
+	return fmt.Sprintf("runs anew with %d keys, and %s has %d under a replication id that is not known: a person must decide", i.Keys, r.addr, r.info.Keys)
+}
+
+// tune sets repl-ping-replica-period 1 on every member, so that an idle master's
+// replicas advance every second and silence can be told from idleness.
+func (s *State) tune() {
+	for _, m := range s.com.Members {
+		o := s.obs[m.ID]
+		if !s.mendable(o) || o.info.RunID == "" || m.PingRun == o.info.RunID || o.info.Loading || !o.reply.Usable() {
+			continue
+		}
+		if again := s.mend.tuned[m.ID]; s.now < again {
+			s.wake(again)
+			continue
+		}
+		s.mendWith(o, Do{Op: OpSetPing, Instance: m.ID, Addr: m.Addr, Value: "1"})
+	}
+}
+
+// tuned records what tune found, so that it can be given back. Where it is not
+// allowed, the default counts.
+func (s *State) tuned(o *observation, ev Done) {
+	s.mend.tuned[o.id] = s.now + mendAgain
+	if o.info == nil || (ev.Result != OutcomeOK && ev.Result != OutcomeRefused) {
+		return
+	}
+	was, now := int(integer(ev.Detail)), 1
+	if ev.Result == OutcomeRefused {
+		was, now = 10, 10
+	}
+	s.propose(Command{Type: CmdTuned, Instance: o.id, Was: was, Now: now, Lineage: Lineage{RunID: o.info.RunID}})
+}
+
+// propose hands a command to the log.
+func (s *State) propose(c Command) {
+	c.Level, c.Master, c.Wall = CommandLevel, s.com.Name, s.wall
+	s.act(Propose{c})
+}
+
+// proposeSparsely proposes what will be proposed again if it gets lost.
+func (s *State) proposeSparsely(c Command) {
+	if until := s.lead.sparse[c.Type]; s.now < until {
+		s.wake(until)
+		return
+	}
+	s.lead.sparse[c.Type] = s.now + sparsely
+	s.propose(c)
+}

@@ -1,0 +1,415 @@
+package sentinel
+
+import (
+	"slices"
+	"time"
+)
+
+// repairs is what the leader has under way outside of plan steps.
+type repairs struct {
+	flying map[InstanceID]mending
+	next   map[InstanceID]Time
+	// tuned is when a setting may be tried again; it keeps no repair waiting.
+	tuned map[InstanceID]Time
+	// byID finds the instance of an action.
+	byID map[ActionID]InstanceID
+}
+
+type mending struct {
+	id   ActionID
+	op   Op
+	sent Time
+}
+
+// mendAgain is the pause between two repairs of one instance.
+const mendAgain = time.Second
+
+// standing is how an instance stands to the master that it should follow.
+type standing int
+
+const (
+	standingUnknown standing = iota
+	standingGone             // does not answer: nothing can be done now
+	standingBusy             // a repair or a sync is under way
+	standingFollows          // follows, link up
+	standingRefused          // must not be made to follow without a person
+)
+
+// repair makes Redis say what is committed while no plan is open.
+func (s *State) repair() {
+	if s.com.Plan != nil || !s.com.Adopted || s.lead.beginning != never || s.com.Config.Observe || s.round != nil {
+		return
+	}
+	o := s.master()
+	if o == nil || o.info == nil || o.infoAt < s.lead.since {
+		return
+	}
+	if o.health != HealthUp {
+		s.fenceOthers()
+		return
+	}
+	if !o.told(s.lead.since) {
+		s.fenceOthers() // it may be another process by now, with nothing in it
+		return
+	}
+	if o.info.RunID != "" && o.info.RunID != s.masterRun() {
+		s.fenceOthers()
+		s.fenceReturned(o)
+		return // the new run is not accepted yet, nobody is made to follow it
+	}
+	if o.info.Role == RoleReplica {
+		s.repairMaster(o)
+		return
+	}
+	for _, m := range s.com.Members {
+		if m.ID != s.com.Master.Instance {
+			s.mendFollower(m, s.com.Master.Addr, o)
+		}
+	}
+}
+
+// fenceOthers keeps second masters from taking writes while the committed one
+// cannot be followed.
+func (s *State) fenceOthers() {
+	for _, m := range s.com.Members {
+		if o := s.obs[m.ID]; m.ID != s.com.Master.Instance && s.mendable(o) && o.info.Role == RoleMaster {
+			s.mendWith(o, Do{Op: OpFence, Instance: m.ID, Addr: m.Addr})
+		}
+	}
+}
+
+// repairMaster sets a committed master right that says replica.
+func (s *State) repairMaster(o *observation) {
+	if !s.mendable(o) {
+		return
+	}
+	if o.info.Fenced() {
+		s.emit(EventRoleChange, o, "the committed master is fenced and no plan is open: it gets its writes back")
+		s.mendWith(o, Do{Op: OpUnfence, Instance: o.id, Addr: o.addr})
+		return
+	}
+	misled := s.misled(o)
+	if !misled && s.moved(o) {
+		return
+	}
+	if known := s.com.Knows(o.info.ReplID) || misled && s.com.Knows(o.info.ReplID2); !known || o.info.Syncing {
+		s.refuse(o, "follows "+o.info.Master.String()+" and has its data: a person must decide")
+		return
+	}
+	s.emit(EventRoleChange, o, "the committed master follows "+o.info.Master.String()+": it is made master again")
+	s.mendWith(o, Do{Op: OpPromote, Instance: o.id, Addr: o.addr})
+}
+
+// misled reports whether the committed master follows the candidate of a plan that
+// was aborted since: it was repointed by a leader that lost the leadership before
+// Promoted was committed. Nobody was told of that candidate.
+func (s *State) misled(o *observation) bool {
+	for i := len(s.com.History) - 1; i >= 0; i-- {
+		r := &s.com.History[i]
+		if r.Kind == "aborted" && r.Epoch > s.com.Master.Epoch && r.To.Addr.Same(o.info.Master) {
+			return true
+		}
+	}
+	return false
+}
+
+// moved reports, and says, whether the committed master follows another master.
+func (s *State) moved(o *observation) bool {
+	for _, m := range s.com.Members {
+		other := s.obs[m.ID]
+		if other != nil && other.addr.Same(o.info.Master) && other.info != nil && other.info.Role == RoleMaster {
+			s.refuse(o, "follows "+other.addr.String()+", which is a master: somebody else moved it, a person must decide")
+			return true
+		}
+	}
+	return false
+}
+
+// fenceReturned fences a committed master whose process came back as a replica,
+// because its command line or an old file says so. Left alone it would wait for ever
+// for one that follows it; fenced it is compared with the others, and then it gets
+// its writes back or is replaced.
+func (s *State) fenceReturned(o *observation) {
+	if o.info.Role != RoleReplica || o.info.Fenced() || o.info.Syncing || o.info.Loading || !s.mendable(o) || s.moved(o) {
+		return
+	}
+	if o.info.LinkUp && !s.hasAddr(o.info.Master) {
+		s.refuse(o, "follows "+o.info.Master.String()+", which is not known here: somebody else moved it, a person must decide")
+		return
+	}
+	s.emit(EventFenced, o, "came back as a replica of "+o.info.Master.String()+": fenced in place, then compared")
+	s.mendWith(o, Do{Op: OpFence, Instance: o.id, Addr: o.addr})
+}
+
+// followers makes everybody but the plan's new master follow it, and reports
+// whether all who can do so.
+func (s *State) followers(p *Plan, d *driver, final bool) bool {
+	ready := true
+	promoted := s.promoted(p, d)
+	if promoted == nil {
+		return false
+	}
+	// The old master comes last: it may need a full sync, the others serve reads.
+	others := slices.Clone(s.com.Members)
+	slices.SortStableFunc(others, func(a, b Member) int { return isOld(a, p) - isOld(b, p) })
+	for _, m := range others {
+		if m.ID == p.New.Instance {
+			continue
+		}
+		switch s.mendFollower(m, p.New.Addr, promoted) {
+		case standingBusy, standingUnknown:
+			ready = false
+		case standingFollows, standingGone, standingRefused:
+		}
+	}
+	return ready && final
+}
+
+// promoted is the plan's new master, nil if it is not certainly the run that was
+// promoted.
+func (s *State) promoted(p *Plan, d *driver) *observation {
+	o := s.obs[p.New.Instance]
+	if !o.told(s.lead.since) || o.info.Role != RoleMaster {
+		return nil
+	}
+	run := s.masterRun()
+	if promote := d.steps[stepKey{OpPromote, p.New.Instance}]; promote.ok() && promote.info != nil {
+		run = promote.info.RunID
+	} else if p.Phase != PhasePromoted {
+		return nil
+	}
+	if run != "" && o.info.RunID != run {
+		return nil
+	}
+	return o
+}
+
+// proved reports whether a master has just said what it has, and asks it if not.
+// Between two INFOs it can have been replaced by an empty one, and REPLICAOF cannot
+// be taken back.
+func (s *State) proved(master *observation) bool {
+	if s.now-master.infoAt <= s.com.Config.recent() {
+		return true
+	}
+	s.askAgain(master)
+	return false
+}
+
+func isOld(m Member, p *Plan) int {
+	if m.ID == p.Old.Instance {
+		return 1
+	}
+	return 0
+}
+
+// following counts the replicas whose link to the committed master is up.
+func (s *State) following() int {
+	n := 0
+	for id, o := range s.obs {
+		if id != s.com.Master.Instance && o.health == HealthUp && o.info != nil && o.info.LinkUp && o.info.Master.Same(s.com.Master.Addr) {
+			n++
+		}
+	}
+	return n
+}
+
+// mendFollower brings one instance one step nearer to following a master, and
+// says where it stands. mo is that master as this watcher sees it.
+func (s *State) mendFollower(m Member, master Addr, mo *observation) standing {
+	o := s.obs[m.ID]
+	if o == nil {
+		return standingUnknown
+	}
+	if _, flying := s.mend.flying[m.ID]; flying {
+		return standingBusy
+	}
+	switch o.health {
+	case HealthCrashed, HealthDown:
+		return standingGone
+	case HealthUnknown, HealthSuspect:
+		return standingUnknown
+	case HealthUp:
+	}
+	if !o.reply.Usable() || (o.info != nil && o.info.Loading) {
+		return standingGone
+	}
+	if !o.told(s.lead.since) || o.infoAt < o.written {
+		return standingUnknown
+	}
+	if o.info.Role == RoleReplica && o.info.Master.Same(master) {
+		delete(s.told.refused, m.ID)
+		if o.info.LinkUp {
+			return standingFollows
+		}
+		return standingBusy
+	}
+	if !s.mendable(o) {
+		return standingBusy
+	}
+	if o.info.Role == RoleMaster {
+		s.emit(EventFenced, o, "a second master: fenced in place, then compared")
+		s.mendWith(o, Do{Op: OpFence, Instance: m.ID, Addr: m.Addr})
+		return standingBusy
+	}
+	if !o.info.Empty() && !s.proved(mo) {
+		return standingBusy
+	}
+	if why := mayFollow(o.info, mo.info); why != "" {
+		s.refuse(o, why)
+		return standingRefused
+	}
+	if s.syncing(master) >= s.com.Config.ParallelSyncs && !o.info.LinkUp && !o.info.Fenced() {
+		return standingBusy
+	}
+	name := EventFixSlave
+	switch {
+	case o.info.Fenced():
+		name = EventConvert
+	case s.com.Plan != nil:
+		name = EventReconfSent
+	}
+	s.emit(name, o, "made a replica of "+master.String())
+	s.mendWith(o, Do{Op: OpReplicate, Instance: m.ID, Addr: m.Addr, To: master})
+	return standingBusy
+}
+
+// syncing counts the instances that were told to follow a master and are not in
+// sync with it yet.
+func (s *State) syncing(master Addr) int {
+	n := 0
+	for _, m := range s.com.Members {
+		if f, ok := s.mend.flying[m.ID]; ok && f.op == OpReplicate {
+			n++
+			continue
+		}
+		if o := s.obs[m.ID]; o != nil && o.health == HealthUp && o.info != nil && o.info.Role == RoleReplica && o.info.Master.Same(master) && !o.info.LinkUp {
+			n++
+		}
+	}
+	return n
+}
+
+// mayFollow is invariant 5: it says why an instance must not be made a replica of
+// that master without a person, "" if it may. The instance is a recorded member,
+// so that its role in the data set is known; what is left to ask is whether data
+// would be thrown away for none.
+func mayFollow(i, master *Info) string {
+	switch {
+	case i.Empty():
+		return ""
+	case master.Empty():
+		return "it has data and the master has none: a person must decide"
+	case master.Keys < 0:
+		return "the master has not said yet how much it has"
+	case master.Syncing || master.Loading:
+		return "the master is loading"
+	}
+	return ""
+}
+
+// mendable reports whether what we know is newer than what we last did, and the
+// last repair is long enough ago.
+func (s *State) mendable(o *observation) bool {
+	if !o.told(s.lead.since) || o.health != HealthUp || o.infoAt < o.written {
+		return false
+	}
+	if _, flying := s.mend.flying[o.id]; flying {
+		return false
+	}
+	if next := s.mend.next[o.id]; s.now < next {
+		s.wake(next)
+		return false
+	}
+	return true
+}
+
+func (s *State) mendWith(o *observation, do Do) {
+	if s.mend.flying == nil {
+		s.mend = repairs{flying: map[InstanceID]mending{}, next: map[InstanceID]Time{}, tuned: map[InstanceID]Time{}, byID: map[ActionID]InstanceID{}}
+	}
+	id := s.send(do)
+	s.mend.flying[o.id] = mending{id: id, op: do.Op, sent: s.now}
+	s.mend.byID[id] = o.id
+	if do.Op != OpSetPing { // changes nothing that INFO says
+		o.written = s.now
+	}
+}
+
+// refuse says once why an instance is left as it is.
+func (s *State) refuse(o *observation, why string) {
+	if s.told.refused[o.id] == why {
+		return
+	}
+	s.told.refused[o.id] = why
+	s.emit(EventRefused, o, why)
+}
+
+// takeDone takes up the outcome of a write.
+func (s *State) takeDone(ev Done) {
+	if s.drive != nil {
+		for key, st := range s.drive.steps {
+			if st.id == ev.ID && st.flying {
+				s.stepDone(key, st, ev)
+				return
+			}
+		}
+	}
+	id, ok := s.mend.byID[ev.ID]
+	if !ok {
+		return
+	}
+	f := s.mend.flying[id]
+	delete(s.mend.byID, ev.ID)
+	delete(s.mend.flying, id)
+	o := s.obs[id]
+	if o == nil {
+		return
+	}
+	if f.op == OpSetPing {
+		s.tuned(o, ev)
+		return
+	}
+	s.learn(o, ev, f.sent)
+	if ev.Result != OutcomeOK {
+		s.mend.next[id] = s.now + mendAgain
+		s.emit(EventFaulted, o, f.op.String()+" "+ev.Result.String()+": "+ev.Detail)
+		return
+	}
+	if f.op == OpReplicate {
+		s.emit(EventReconfDone, o, "follows "+s.followed(o))
+	}
+}
+
+// followed is the address that an instance says it follows.
+func (s *State) followed(o *observation) string {
+	if o.info == nil {
+		return "nobody known"
+	}
+	return o.info.Master.String()
+}
+
+func (s *State) stepDone(key stepKey, st *step, ev Done) {
+	again := st.tries > 1 && st.result == ev.Result && st.detail == ev.Detail
+	st.flying, st.ended, st.unsure = false, s.now, st.unsure || ev.Result == OutcomeUnknown
+	st.result, st.info, st.detail = ev.Result, ev.Info, ev.Detail
+	o := s.obs[key.instance]
+	if o == nil {
+		return
+	}
+	s.learn(o, ev, st.sent)
+	if ev.Result != OutcomeOK && !again {
+		s.emit(EventFaulted, o, key.op.String()+" "+ev.Result.String()+": "+ev.Detail)
+	}
+}
+
+// learn takes up what an instance said after a write.
+func (s *State) learn(o *observation, ev Done, sent Time) {
+	o.written = max(o.written, sent)
+	if ev.Info == nil {
+		s.act(ProbeNow{Master: s.com.Name, Instance: o.id})
+		return
+	}
+	// The INFO was asked after the write; s.now is the earliest moment that is
+	// certainly not before it.
+	o.note(Probe{Instance: o.id, Addr: o.addr, Reply: ReplyOK, Asked: s.now, Info: ev.Info}, s.now)
+}

@@ -1,0 +1,194 @@
+package sentinel
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// View is one master as a watcher sees it, for people and machines to read. It
+// shares nothing with the state.
+type View struct {
+	Name string `json:"name"`
+	// State is ok, degraded, suspect, held, down, failover, handover, unadopted or observed.
+	State   string     `json:"state"`
+	Epoch   Epoch      `json:"epoch"`
+	Master  Assignment `json:"master"`
+	Since   time.Time  `json:"since,omitzero"`
+	How     string     `json:"how,omitempty"` // failover, handover, adopted
+	Note    string     `json:"note,omitempty"`
+	Acting  bool       `json:"acting"`
+	Quorum  int        `json:"quorum"`
+	Agree   int        `json:"watchersAgree"`
+	Voters  int        `json:"watchers"`
+	Leading bool       `json:"leading"`
+	Config  Config     `json:"config"`
+	Plan    *Plan      `json:"plan,omitempty"`
+	// Instances holds the master first, then the replicas by ID.
+	Instances []InstanceView `json:"instances"`
+}
+
+// InstanceView is one instance of a View.
+type InstanceView struct {
+	ID      InstanceID `json:"id"`
+	Name    string     `json:"name"`
+	Addr    Addr       `json:"addr"`
+	Master  bool       `json:"master"`
+	Role    Role       `json:"role"`
+	Health  Health     `json:"health"`
+	Reply   Reply      `json:"reply"`
+	Detail  string     `json:"detail,omitempty"`
+	Link    string     `json:"link"` // up, down, sync, fenced, -
+	Lag     int64      `json:"lag"`  // bytes behind the master's last known offset, -1 unknown
+	Offset  int64      `json:"offset"`
+	Prio    int        `json:"priority"`
+	RunID   string     `json:"runId,omitempty"`
+	Follows Addr       `json:"follows,omitzero"`
+	SeenBy  int        `json:"seenBy"`
+	Silent  Time       `json:"silentNs"`
+	InfoAge Time       `json:"infoAgeNs"`
+	Down    bool       `json:"down"`
+	// Choice says what would become of it if the master died now; "" for the master.
+	Choice string `json:"choice,omitempty"`
+}
+
+// View describes the master at the time of the last Step.
+func (s *State) View() View {
+	c := &s.com
+	v := View{Name: c.Name, Epoch: s.served.Epoch, Master: s.served, Quorum: c.Config.Quorum, Voters: len(s.voters), Leading: s.lead.on,
+		Config: c.Config, Acting: !c.Config.Observe}
+	if c.Plan != nil {
+		p := *c.Plan
+		v.Plan = &p
+	}
+	for i := len(c.History) - 1; i >= 0; i-- {
+		if r := c.History[i]; r.Epoch == c.Master.Epoch && r.Kind != "held" && r.Kind != "aborted" {
+			v.Since, v.How = r.When, r.Kind
+			break
+		}
+	}
+	fates := s.fates()
+	for _, m := range c.Members {
+		iv := s.instanceView(m)
+		iv.Choice = fates[m.ID]
+		if iv.Master {
+			v.Instances = append([]InstanceView{iv}, v.Instances...)
+			v.Agree = iv.SeenBy
+			continue
+		}
+		v.Instances = append(v.Instances, iv)
+	}
+	v.State, v.Note = s.condition()
+	return v
+}
+
+// fates tells of every replica what Choose would do with it now.
+func (s *State) fates() map[InstanceID]string {
+	out := map[InstanceID]string{}
+	choice := Choose(s.candidates(0), s.com.Knows, "")
+	if choice.Best != nil {
+		out[choice.Best.ID] = "would be chosen (" + choice.Reason + ")"
+	}
+	for _, r := range choice.LeftOut {
+		if len(r.Why) > 8 && r.Why[:8] == "allowed," {
+			out[r.Instance] = r.Why
+			continue
+		}
+		out[r.Instance] = "not chosen: " + r.Why
+	}
+	return out
+}
+
+func (s *State) instanceView(m Member) InstanceView {
+	iv := InstanceView{ID: m.ID, Name: m.Name, Addr: m.Addr, Master: m.ID == s.served.Instance, Link: "-", Lag: -1, SeenBy: s.seenBy(m.ID)}
+	if iv.Name == "" {
+		iv.Name = m.Addr.String()
+	}
+	o := s.obs[m.ID]
+	if o == nil {
+		return iv
+	}
+	iv.Health, iv.Reply, iv.Detail, iv.Silent = o.health, o.reply, o.detail, o.silent(s.now)
+	iv.Down = o.health == HealthDown || o.health == HealthCrashed
+	if o.info == nil {
+		return iv
+	}
+	i := o.info
+	iv.Role, iv.Offset, iv.Prio, iv.RunID, iv.Follows, iv.InfoAge = i.Role, i.Offset, i.Priority, i.RunID, i.Master, s.now-o.infoAt
+	switch {
+	case i.Role == RoleMaster:
+	case i.Fenced():
+		iv.Link = "fenced"
+	case i.Syncing:
+		iv.Link = "sync"
+	case i.LinkUp:
+		iv.Link = "up"
+	default:
+		iv.Link = "down"
+	}
+	if mo := s.master(); mo != nil && mo.info != nil && !iv.Master && mo.info.Role == RoleMaster {
+		iv.Lag = max(0, mo.info.Offset-i.Offset)
+	}
+	return iv
+}
+
+// seenBy counts the watchers that hold an instance up; a watcher that does not
+// lead knows of itself only.
+func (s *State) seenBy(id InstanceID) int {
+	n := 0
+	for _, w := range s.voters {
+		r, ok := s.reportOf(w, 0)
+		if !ok {
+			continue
+		}
+		for _, i := range r.Instances {
+			if i.ID == id && i.Health == HealthUp {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// condition is the master's state in one word, and a sentence if it is not ok.
+func (s *State) condition() (state, note string) {
+	c := &s.com
+	o := s.master()
+	switch {
+	case c.Plan != nil:
+		return c.Plan.Kind.String(), fmt.Sprintf("epoch %s: %s to %s, %s", c.Plan.Epoch, c.Plan.Kind, c.Plan.New.Addr, c.Plan.Phase)
+	case !c.Adopted:
+		return "unadopted", "no master found yet at " + c.Master.Addr.String()
+	case s.told.held:
+		return "held", "the watchers hear nothing, but a replica advances"
+	case o == nil || o.health == HealthUnknown:
+		return "unknown", "not heard yet"
+	case o.health == HealthDown || o.health == HealthCrashed:
+		return "down", "master " + o.addr.String() + " down: " + o.reply.String()
+	case o.health == HealthSuspect:
+		return "suspect", "master " + o.addr.String() + ": no answer for " + o.silent(s.now).Round(time.Millisecond).String()
+	case !o.reply.Usable() || (o.info != nil && o.info.Loading):
+		return "degraded", "master " + o.addr.String() + " answers: " + o.reply.String() + " " + o.detail
+	}
+	for _, m := range c.Members {
+		r := s.obs[m.ID]
+		if m.ID == c.Master.Instance || r == nil {
+			continue
+		}
+		if r.health == HealthDown || r.health == HealthCrashed {
+			return "degraded", r.addr.String() + " down for " + r.silent(s.now).Round(time.Second).String() + " (" + r.reply.String() + ")"
+		}
+		if why := s.told.refused[m.ID]; why != "" {
+			return "degraded", r.addr.String() + ": " + why
+		}
+		if r.info != nil && r.info.Role == RoleReplica && !r.info.LinkUp {
+			return "degraded", r.addr.String() + " is not in sync"
+		}
+	}
+	if c.Config.Observe {
+		return "observed", "mode observe: nothing is written"
+	}
+	return "ok", ""
+}
