@@ -1,0 +1,180 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+)
+
+// MaxSize is the largest file that Parse reads, in bytes: room for some ten thousand masters.
+const MaxSize = 8 << 20
+
+// Error is one wrong line. Its message is one sentence that names file, line, the line's text without secrets, and what would be
+// right. Parse joins several with errors.Join, in the order of the lines.
+type Error struct {
+	File string
+	Line int
+	// Text is the line as far as it can be shown: secrets, and whatever follows an unknown directive, are left out.
+	Text    string
+	Problem string
+}
+
+func (e *Error) Error() string { return position(e.File, e.Line, e.Text) + ": " + e.Problem }
+
+func position(file string, n int, text string) string { return fmt.Sprintf("%s:%d: %q", file, n, text) }
+
+// line is one line of the file; key and args are empty for comments and blank lines.
+type line struct {
+	n    int
+	raw  string
+	key  string // lower case: "port", or "sentinel monitor"
+	args []string
+}
+
+// Parse reads a whole sentinel.conf. name is used in messages only. All wrong lines are reported at once, each as an *Error.
+func Parse(name string, r io.Reader) (*File, error) {
+	data, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if len(data) > MaxSize {
+		return nil, fmt.Errorf("read %s: the file is larger than %d MiB, which no sentinel.conf is", name, MaxSize>>20)
+	}
+	p := &parser{
+		table:  directives(),
+		file:   &File{Name: name, Port: DefaultPort, DenyScriptsReconfig: true},
+		master: map[string]int{},
+	}
+	p.scan(string(data))
+	p.run()
+	if len(p.errs) > 0 {
+		sort.SliceStable(p.errs, func(i, j int) bool { return p.errs[i].Line < p.errs[j].Line })
+		return nil, joined(name, p.errs)
+	}
+	sort.SliceStable(p.file.Warnings, func(i, j int) bool { return p.file.Warnings[i].Line < p.file.Warnings[j].Line })
+	return p.file, nil
+}
+
+// joined keeps the report readable when the file is something else altogether.
+func joined(name string, wrong []*Error) error {
+	const most = 20
+	var all []error
+	for i, e := range wrong {
+		if i == most {
+			all = append(all, fmt.Errorf("%s: %d more wrong lines, is this a sentinel.conf", name, len(wrong)-most))
+			break
+		}
+		all = append(all, e)
+	}
+	return errors.Join(all...)
+}
+
+type parser struct {
+	table  map[string]directive
+	file   *File
+	master map[string]int // name -> index in file.Masters
+	errs   []*Error
+
+	protectedMode *line  // the last `protected-mode yes`
+	defaultUser   []line // `user default` lines, judged when requirepass is known
+}
+
+func (p *parser) fail(l line, format string, args ...any) {
+	p.errs = append(p.errs, &Error{File: p.file.Name, Line: l.n, Text: p.redact(l), Problem: fmt.Sprintf(format, args...)})
+}
+
+func (p *parser) warn(l line, note string) {
+	p.file.Warnings = append(p.file.Warnings, Warning{File: p.file.Name, Line: l.n, Text: p.redact(l), Note: note})
+}
+
+// scan cuts the text into lines and words.
+func (p *parser) scan(text string) {
+	if text == "" {
+		return
+	}
+	for i, raw := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		l := line{n: i + 1, raw: raw}
+		trimmed := strings.Trim(raw, " \t\r\n")
+		if trimmed != "" && trimmed[0] != '#' {
+			words, err := splitArgs(trimmed)
+			if err != nil {
+				p.fail(l, "%s", err)
+			} else if len(words) > 0 {
+				l.key, l.args = strings.ToLower(words[0]), words[1:]
+				if l.key == "sentinel" && len(l.args) > 0 {
+					l.key, l.args = "sentinel "+strings.ToLower(l.args[0]), l.args[1:]
+				}
+			}
+		}
+		p.file.lines = append(p.file.lines, l)
+	}
+}
+
+// run applies the lines in Sentinel's order: what stands for itself, then the monitor lines, then what names a master.
+func (p *parser) run() {
+	var monitors, named []line
+	for _, l := range p.file.lines {
+		if l.key == "" {
+			continue
+		}
+		d, ok := p.table[l.key]
+		switch {
+		case !ok:
+			p.unknown(l)
+		case !d.fits(len(l.args)):
+			p.fail(l, "the line must read: %s", d.usage)
+		case d.named != nil:
+			named = append(named, l)
+		case l.key == "sentinel monitor":
+			monitors = append(monitors, l)
+		default:
+			d.apply(p, l)
+		}
+	}
+	for _, l := range monitors {
+		p.monitor(l)
+	}
+	for _, l := range named {
+		if i, ok := p.master[l.args[0]]; ok {
+			p.table[l.key].named(p, &p.file.Masters[i], l)
+		} else {
+			p.noSuchMaster(l)
+		}
+	}
+	p.checkAccess()
+}
+
+func (p *parser) noSuchMaster(l line) {
+	who := "the line names a master"
+	if !hasSecret(l.key) {
+		who = fmt.Sprintf("no such master: %q", l.args[0])
+	}
+	if len(p.file.Masters) == 0 {
+		p.fail(l, "%s, but no correct \"sentinel monitor NAME HOST PORT QUORUM\" line names one", who)
+		return
+	}
+	names := make([]string, 0, len(p.file.Masters))
+	for _, m := range p.file.Masters {
+		names = append(names, m.Name)
+	}
+	p.fail(l, "%s, but the \"sentinel monitor\" lines name only: %s", who, strings.Join(names, ", "))
+}
+
+func (p *parser) unknown(l line) {
+	switch {
+	case l.key == "sentinel":
+		p.fail(l, "the word after \"sentinel\" is missing, for example: sentinel monitor NAME HOST PORT QUORUM")
+	case l.key == "include":
+		p.fail(l, "include is not supported, put the lines of the included file here instead")
+	case strings.HasPrefix(l.key, "tls-"):
+		p.fail(l, "TLS is not supported yet, and the setting is not ignored because connections would go unencrypted; take the line out if that is acceptable")
+	case l.key == "aclfile":
+		p.fail(l, "ACL files are not supported, and the setting is not ignored because it may limit access; use requirepass instead")
+	case l.key == "rename-command":
+		p.fail(l, "renaming the watcher's own commands is not supported, and the setting is not ignored because it may limit access; take the line out if that is acceptable")
+	default:
+		p.fail(l, "unknown directive, neither Sentinel's nor one of triwatch's; correct its name or take the line out")
+	}
+}
