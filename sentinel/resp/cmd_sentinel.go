@@ -1,0 +1,122 @@
+package resp
+
+import (
+	"context"
+	"errors"
+)
+
+const errNoMaster = "ERR No such master with that name"
+
+// sentinelGetMasterAddr is the hot one: clients ask it on every connection.
+func (c *conn) sentinelGetMasterAddr(args [][]byte) {
+	host, port, ok := c.srv.backend.MasterAddr(string(args[2]))
+	if !ok {
+		c.w.NullArray()
+		return
+	}
+	c.w.Array(2)
+	c.w.Bulk(host)
+	c.w.BulkInt(int64(port))
+}
+
+func (c *conn) sentinelMasters([][]byte) {
+	masters := c.srv.backend.Masters()
+	c.w.Array(len(masters))
+	for i := range masters {
+		writeMaster(&c.w, &masters[i])
+	}
+}
+
+func (c *conn) sentinelMaster(args [][]byte) {
+	m, ok := c.srv.backend.Master(string(args[2]))
+	if !ok {
+		c.w.Error(errNoMaster)
+		return
+	}
+	writeMaster(&c.w, &m)
+}
+
+func (c *conn) sentinelReplicas(args [][]byte) {
+	replicas, ok := c.srv.backend.Replicas(string(args[2]))
+	if !ok {
+		c.w.Error(errNoMaster)
+		return
+	}
+	c.w.Array(len(replicas))
+	for i := range replicas {
+		writeReplica(&c.w, &replicas[i])
+	}
+}
+
+func (c *conn) sentinelSentinels(args [][]byte) {
+	peers, ok := c.srv.backend.Sentinels(string(args[2]))
+	if !ok {
+		c.w.Error(errNoMaster)
+		return
+	}
+	c.w.Array(len(peers))
+	for i := range peers {
+		writePeer(&c.w, &peers[i])
+	}
+}
+
+func (c *conn) sentinelCkquorum(args [][]byte) {
+	text, err := c.srv.backend.CheckQuorum(string(args[2]))
+	switch {
+	case err == nil:
+		c.w.Simple("OK " + text)
+	case errors.Is(err, ErrNoSuchMaster):
+		c.w.Error(errNoMaster)
+	default:
+		c.w.Error("NOQUORUM " + err.Error())
+	}
+}
+
+func (c *conn) sentinelMyID([][]byte) { c.w.Bulk(c.srv.backend.MyID()) }
+
+func (c *conn) sentinelFailover(args [][]byte) {
+	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.opts.FailoverTimeout)
+	defer cancel()
+	err := c.srv.backend.Failover(ctx, string(args[2]))
+	switch {
+	case err == nil:
+		c.w.Simple("OK")
+	case errors.Is(err, ErrNoSuchMaster):
+		c.w.Error(errNoMaster)
+	case errors.Is(err, ErrInProgress):
+		c.w.Error("INPROG Failover already in progress")
+	case errors.Is(err, ErrNoGoodReplica):
+		c.w.Error("NOGOODSLAVE No suitable replica to promote")
+	default:
+		c.w.Error("ERR " + err.Error())
+	}
+}
+
+// sentinelHelp lists what there is, in the form of all HELP replies of Redis.
+func (c *conn) sentinelHelp([][]byte) {
+	lines := []string{
+		"SENTINEL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+		"CKQUORUM <master-name>",
+		"    Tell whether enough watchers are reachable to agree on and carry out a failover.",
+		"FAILOVER <master-name>",
+		"    Move the master: a handover that loses nothing if it lives, else a failover.",
+		"GET-MASTER-ADDR-BY-NAME <master-name>",
+		"    Return the ip and port of the master.",
+		"MASTER <master-name>",
+		"    Show the state of one master.",
+		"MASTERS",
+		"    Show the state of all masters.",
+		"MYID",
+		"    Return the id of this watcher.",
+		"REPLICAS <master-name>",
+		"    Show the replicas of a master and their state.",
+		"SENTINELS <master-name>",
+		"    Show the other watchers of a master and their state.",
+		"HELP",
+		"    Print this help.",
+	}
+	c.w.Array(len(lines))
+	for _, l := range lines {
+		c.w.Simple(l)
+	}
+}
