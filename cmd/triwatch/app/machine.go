@@ -1,0 +1,108 @@
+package app
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/triwatch/triwatch/sentinel"
+	"go.uber.org/zap"
+)
+
+// machine is the replicated state machine as election wants it: a thin shell
+// around sentinel.Registry, which does the work, and the runner, which is told
+// every command in log order.
+type machine struct {
+	log      *zap.Logger
+	applied  func(index uint64, c sentinel.Command)
+	restored func(*sentinel.Registry)
+	// recorded is told of plans that were begun (plan) and of records that were added
+	// to a master's history (record).
+	recorded func(c sentinel.Command, plan *sentinel.Plan, record *sentinel.Record)
+	// halted is called once with the reason when a command is met that this build
+	// does not understand.
+	halted func(error)
+
+	mu  sync.Mutex
+	reg *sentinel.Registry
+	// stuck is why nothing is applied any more. A later build reads the log again
+	// from the last snapshot, so no snapshot may be taken from here on.
+	stuck error
+}
+
+func newMachine(log *zap.Logger) *machine {
+	return &machine{log: log, reg: sentinel.NewRegistry()}
+}
+
+// Apply implements election.Machine. Its result is a sentinel.Result.
+func (m *machine) Apply(index uint64, cmd []byte) any {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stuck != nil {
+		return sentinel.Result{Reason: m.stuck.Error()}
+	}
+	c, err := sentinel.DecodeCommand(cmd)
+	if err != nil {
+		m.stuck = fmt.Errorf("apply log entry %d: %w", index, err)
+		m.log.Error("log entry not understood, this watcher stops acting and answers what it last knew", zap.Uint64("index", index), zap.Error(err))
+		m.halted(m.stuck)
+		return sentinel.Result{Reason: m.stuck.Error()}
+	}
+	res := m.reg.Apply(c)
+	m.applied(index, c)
+	if res.Accepted {
+		m.tell(c)
+	}
+	return res
+}
+
+func (m *machine) tell(c sentinel.Command) {
+	com := m.reg.Masters[c.Master]
+	if com == nil {
+		return
+	}
+	switch c.Type {
+	case sentinel.CmdBegin:
+		m.recorded(c, com.Plan, nil)
+	case sentinel.CmdDone, sentinel.CmdAbort:
+		m.recorded(c, nil, &com.History[len(com.History)-1])
+	case sentinel.CmdNote:
+		if c.Record != nil {
+			m.recorded(c, nil, c.Record)
+		}
+	case sentinel.CmdMonitor, sentinel.CmdForget, sentinel.CmdAdopt, sentinel.CmdMembers, sentinel.CmdTuned, sentinel.CmdLineage, sentinel.CmdAdvance:
+	}
+}
+
+// Snapshot implements election.Machine.
+func (m *machine) Snapshot() ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stuck != nil {
+		return nil, m.stuck
+	}
+	return m.reg.Marshal()
+}
+
+// Restore implements election.Machine.
+func (m *machine) Restore(b []byte) error {
+	reg, err := sentinel.UnmarshalRegistry(b)
+	if err != nil {
+		return err
+	}
+	own, err := sentinel.UnmarshalRegistry(b)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reg = own
+	m.restored(reg)
+	return nil
+}
+
+// Stuck returns why nothing is applied any more, nil if all is well.
+func (m *machine) Stuck() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stuck
+}

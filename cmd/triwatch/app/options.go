@@ -1,0 +1,220 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/triwatch/triwatch/cmd/triwatch/httpapi"
+	"github.com/triwatch/triwatch/sentinel"
+	"github.com/triwatch/triwatch/sentinel/conf"
+)
+
+// The distance of the other ports from the Sentinel port.
+const (
+	// PeerPortOffset is added to the Sentinel port for the peers' port, as Redis
+	// Cluster does for its bus.
+	PeerPortOffset = 10000
+	// HTTPPortOffset is added to the Sentinel port for HTTP.
+	HTTPPortOffset = 20000
+)
+
+// Options is the configuration of one watcher on a host. File is required; the
+// zero value of every other field derives from it.
+type Options struct {
+	// File is the parsed sentinel.conf.
+	File *conf.File
+	// RaftAddr is the peers' address to listen on; empty is the Sentinel port + 10000 on
+	// the first bind address.
+	RaftAddr string
+	// Peers are the peers' addresses of the other watchers; empty takes them from the
+	// known-sentinel lines. Without both the watcher is alone.
+	Peers []string
+	// HTTPAddr is the HTTP address; empty is the Sentinel port + 20000 on loopback.
+	HTTPAddr string
+	// DataDir holds Raft's store; empty is "triwatch-PORT" in the file's dir.
+	DataDir string
+	// PeerSecretFile holds a secret that all watchers share; empty means none.
+	PeerSecretFile string
+	// Token allows writes over HTTP from elsewhere than loopback; empty allows none.
+	Token string
+	// Observe decides and says so but writes nothing.
+	Observe bool
+	// Build is shown to people.
+	Build httpapi.Version
+}
+
+// resolved is Options with every default filled in and checked.
+type resolved struct {
+	Options
+	bind      []string // Sentinel listeners
+	advertise string   // peers' address that others dial
+	secret    []byte
+	announce  sentinel.Addr
+}
+
+// resolve fills in and checks everything that can be checked without opening
+// anything.
+func (o Options) resolve() (resolved, error) {
+	r := resolved{Options: o}
+	if o.File == nil {
+		return r, errors.New("no configuration file")
+	}
+	f := o.File
+	host := ""
+	for _, b := range f.Binds {
+		b = strings.TrimPrefix(b, "-")
+		switch b {
+		case "*":
+			b = "0.0.0.0"
+		case "::*":
+			b = "::"
+		}
+		r.bind = append(r.bind, net.JoinHostPort(b, strconv.Itoa(f.Port)))
+		if host == "" {
+			host = b
+		}
+	}
+	if len(r.bind) == 0 {
+		r.bind = []string{net.JoinHostPort("", strconv.Itoa(f.Port))}
+	}
+	if f.Port+HTTPPortOffset > 65535 && (r.HTTPAddr == "" || r.RaftAddr == "") {
+		return r, fmt.Errorf("%s: port %d leaves no room for the peers' port (+%d) and the HTTP port (+%d): set --raft-addr and --http-addr", f.Name, f.Port, PeerPortOffset, HTTPPortOffset)
+	}
+	if r.RaftAddr == "" {
+		r.RaftAddr = net.JoinHostPort(host, strconv.Itoa(f.Port+PeerPortOffset))
+	}
+	if r.HTTPAddr == "" {
+		r.HTTPAddr = net.JoinHostPort("127.0.0.1", strconv.Itoa(f.Port+HTTPPortOffset))
+	}
+	if err := r.addresses(host); err != nil {
+		return r, err
+	}
+	if r.DataDir == "" {
+		r.DataDir = filepath.Join(cmpOr(f.Dir, "."), "triwatch-"+strconv.Itoa(f.Port))
+	}
+	if o.PeerSecretFile != "" {
+		b, err := os.ReadFile(o.PeerSecretFile)
+		if err != nil {
+			return r, fmt.Errorf("read peer secret: %w", err)
+		}
+		if r.secret = []byte(strings.TrimSpace(string(b))); len(r.secret) < 16 {
+			return r, fmt.Errorf("peer secret in %s has %d characters, at least 16 are needed", o.PeerSecretFile, len(r.secret))
+		}
+	}
+	return r, r.checkQuorums()
+}
+
+// addresses works out what others are told, and who the others are.
+func (r *resolved) addresses(host string) error {
+	f := r.File
+	raftHost, raftPort, err := net.SplitHostPort(r.RaftAddr)
+	if err != nil {
+		return fmt.Errorf("--raft-addr %q is not host:port", r.RaftAddr)
+	}
+	own := f.AnnounceIP
+	for _, h := range []string{raftHost, host} {
+		if ip := net.ParseIP(h); own == "" && h != "" && (ip == nil || !ip.IsUnspecified()) {
+			own = h
+		}
+	}
+	if own == "" {
+		own = outward()
+	}
+	r.advertise = net.JoinHostPort(own, raftPort)
+	r.announce = sentinel.Addr{Host: own, Port: f.Port}
+	if f.AnnouncePort != 0 {
+		r.announce.Port = f.AnnouncePort
+	}
+	if len(r.Peers) == 0 {
+		for _, m := range f.Masters {
+			for _, k := range m.KnownSentinels {
+				p := net.JoinHostPort(k.Host, strconv.Itoa(k.Port+PeerPortOffset))
+				if !slices.Contains(r.Peers, p) {
+					r.Peers = append(r.Peers, p)
+				}
+			}
+		}
+	}
+	for i, p := range r.Peers {
+		if _, _, err := net.SplitHostPort(p); err != nil {
+			r.Peers[i] = net.JoinHostPort(strings.Trim(p, "[]"), strconv.Itoa(conf.DefaultPort+PeerPortOffset))
+		}
+	}
+	return nil
+}
+
+// watchers is how many watchers the configuration names, this one included.
+func (r *resolved) watchers() int {
+	n := 1
+	for _, p := range r.Peers {
+		if p != r.advertise && p != r.RaftAddr {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *resolved) checkQuorums() error {
+	n := r.watchers()
+	for _, m := range r.File.Masters {
+		if m.Quorum > n {
+			return fmt.Errorf("%s:%d: quorum %d of master %q is larger than the number of watchers, %d: it could never be reached", r.File.Name, m.Line, m.Quorum, m.Name, n)
+		}
+		if err := configOf(m, r.Observe).Validate(); err != nil {
+			return fmt.Errorf("%s:%d: master %q: %w", r.File.Name, m.Line, m.Name, err)
+		}
+	}
+	return nil
+}
+
+// configOf turns a file's master into the core's settings.
+func configOf(m conf.Master, observe bool) sentinel.Config {
+	c := sentinel.DefaultConfig()
+	c.Quorum, c.DownAfter, c.FailoverTimeout, c.ParallelSyncs, c.Observe = m.Quorum, m.DownAfter, m.FailoverTimeout, m.ParallelSyncs, observe
+	return c
+}
+
+// wanted turns the file's masters into commands for the registry.
+func (r *resolved) wanted() []sentinel.Command {
+	var out []sentinel.Command
+	for _, m := range r.File.Masters {
+		cfg := configOf(m, r.Observe)
+		addr := sentinel.Addr{Host: m.Host, Port: m.Port}
+		c := sentinel.Command{Type: sentinel.CmdMonitor, Master: m.Name, Config: &cfg,
+			At: sentinel.Assignment{Epoch: sentinel.Epoch(m.ConfigEpoch), Instance: sentinel.InstanceID(addr.String()), Addr: addr}}
+		for _, k := range m.KnownReplicas {
+			a := sentinel.Addr{Host: k.Host, Port: k.Port}
+			c.Members = append(c.Members, sentinel.Member{ID: sentinel.InstanceID(a.String()), Addr: a})
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// outward is the address that this host uses towards others. No packet is sent.
+func outward() string {
+	c, err := net.DialTimeout("udp", "192.0.2.1:9", time.Second)
+	if err != nil {
+		return "127.0.0.1"
+	}
+	defer c.Close() //nolint:errcheck // nothing was sent
+	host, _, err := net.SplitHostPort(c.LocalAddr().String())
+	if err != nil {
+		return "127.0.0.1"
+	}
+	return host
+}
+
+func cmpOr(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/triwatch/triwatch/cmd/triwatch/httpapi"
+)
+
+// moveTimeout is the default of --timeout for a handover or failover, above what
+// the watcher itself waits.
+const moveTimeout = 75 * time.Second
+
+// NewHandover returns triwatch handover NAME.
+func NewHandover(opt Options) *cobra.Command {
+	s := &session{Options: opt}
+	var to string
+	cmd := &cobra.Command{
+		Use:   "handover NAME",
+		Short: "Move a living master; loses no acknowledged write, aborts instead",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.move(cmd.Context(), "handover", args[0], to)
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "the replica to move to, by name, address or ID (the best one)")
+	s.bind(cmd, moveTimeout)
+	return cmd
+}
+
+// NewFailover returns triwatch failover NAME.
+func NewFailover(opt Options) *cobra.Command {
+	s := &session{Options: opt}
+	var to string
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "failover NAME",
+		Short: "Replace a master whether it answers or not; asks first and prints what would be lost",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !yes && !opt.Terminal {
+				return usagef("failover asks before it acts, and there is no terminal to ask on: repeat it with --yes")
+			}
+			if err := s.estimate(cmd.Context(), args[0], to); err != nil {
+				return err
+			}
+			if !yes {
+				if err := s.ask("Fail over " + args[0] + " now?"); err != nil {
+					return err
+				}
+			}
+			return s.move(cmd.Context(), "failover", args[0], to)
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "the replica to promote, by name, address or ID (the best one)")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	s.bind(cmd, moveTimeout)
+	return cmd
+}
+
+// ask wants a yes from the person at the terminal. No answer is a no.
+func (s *session) ask(question string) error {
+	_, _ = fmt.Fprintf(s.Err, "%s Type yes to go on: ", clean(question))
+	line, err := bufio.NewReader(s.In).ReadString('\n')
+	if err != nil {
+		_, _ = fmt.Fprintln(s.Err)
+	}
+	if strings.ToLower(strings.TrimSpace(line)) != "yes" {
+		return fail1("nothing was done")
+	}
+	return nil
+}
+
+// estimate prints who would become master and what that would cost. It goes to the
+// error output, beside the question.
+func (s *session) estimate(ctx context.Context, name, to string) error {
+	var got httpapi.OneMaster
+	if err := s.get(ctx, &got, "masters", name); err != nil {
+		return err
+	}
+	if !got.HasQuorum {
+		return s.moveWithoutQuorum(got)
+	}
+	m := got.Master
+	say := func(format string, args ...any) { _, _ = fmt.Fprintln(s.Err, clean(fmt.Sprintf(format, args...))) }
+	if got.Stale {
+		say("STALE: %s.", got.StaleReason)
+	}
+	alive := false
+	if len(m.Instances) > 0 && m.Instances[0].Master {
+		old := m.Instances[0]
+		if alive = old.Health == "up"; alive {
+			say("%s: the master %s answers, so this will be a handover: it is fenced first, and no acknowledged write is lost.", name, full(old.Ref))
+		} else {
+			say("%s: the master %s is %s (%s, silent for %s).", name, full(old.Ref), old.Health, old.Reply, span(float64(old.SilentMS)))
+		}
+	}
+	c := candidate(m, to)
+	switch {
+	case c != nil && alive:
+		say("%s: candidate %s: %s.", name, full(c.Ref), c.Choice)
+	case c == nil && to != "":
+		say("%s: no replica %s is known.", name, to)
+	case c == nil:
+		say("%s: no replica could be promoted.", name)
+	case c.LagBytes == nil:
+		say("%s: candidate %s: %s. What would be lost cannot be estimated.", name, full(c.Ref), c.Choice)
+	default:
+		say("%s: candidate %s: %s. Estimated loss: %s up to the master's last known offset, and what it wrote after that.",
+			name, full(c.Ref), c.Choice, size(*c.LagBytes))
+	}
+	return nil
+}
+
+func candidate(m httpapi.Master, to string) *httpapi.Instance {
+	for n := range m.Instances {
+		i := &m.Instances[n]
+		if !i.Master && ((to == "" && i.WouldBeChosen) || (to != "" && (to == i.ID || to == i.Name || to == i.Address))) {
+			return i
+		}
+	}
+	return nil
+}
+
+// move asks for a handover or failover and waits for it.
+func (s *session) move(ctx context.Context, what, name, to string) error {
+	var got httpapi.Granted
+	err := s.call(ctx, http.MethodPost, httpapi.Wish{To: to}, &got, []string{"masters", name, what})
+	if err != nil {
+		return s.moveFailed(ctx, what, name, err)
+	}
+	if s.json() {
+		return printJSON(s.Out, got)
+	}
+	s.printf("%s  epoch %s  %s\n", clean(name), got.Epoch, clean(dash(got.Detail)))
+	return nil
+}
+
+func (s *session) moveFailed(ctx context.Context, what, name string, err error) error {
+	var f *failure
+	if !errors.As(err, &f) {
+		return err
+	}
+	if s.json() {
+		if err := printJSON(s.Out, f.Failure); err != nil {
+			return err
+		}
+	} else if f.Code == httpapi.CodeNoQuorum {
+		var got httpapi.OneMaster
+		if s.get(ctx, &got, "masters", name) == nil && !got.HasQuorum {
+			return s.moveWithoutQuorum(got)
+		}
+	}
+	text := what + " of " + name + " failed: "
+	if f.status == http.StatusConflict {
+		text = what + " of " + name + " refused"
+		if f.Code != httpapi.CodeRefused {
+			text += " (" + f.Code + ")"
+		}
+		text += ": "
+	}
+	return &ExitError{Code: codeOf(f), Err: fmt.Errorf("%s%w", text, err)}
+}
+
+// moveWithoutQuorum prints what a status prints: whoever wants to move a master now
+// has to know how it stands and what can be done by hand.
+func (s *session) moveWithoutQuorum(got httpapi.OneMaster) error {
+	if s.json() {
+		return &ExitError{Code: ExitNoQuorum, Err: errors.New(noQuorum(got.Standing))}
+	}
+	s.preface(got.Standing)
+	s.printMaster(got.Master, got.Standing)
+	s.byHand(got.Standing, []httpapi.Master{got.Master})
+	return quorumError(got.Standing)
+}

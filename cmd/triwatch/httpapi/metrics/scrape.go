@@ -1,0 +1,140 @@
+package metrics
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/triwatch/triwatch/cmd/triwatch/httpapi"
+	"github.com/triwatch/triwatch/sentinel"
+)
+
+// states are all that a view's State can be.
+func states() []string {
+	return []string{"ok", "degraded", "suspect", "held", "down", "failover", "handover", "unadopted", "observed", "unknown"}
+}
+
+// descs are the descriptions of what is read at each scrape.
+type descs struct {
+	info, state, up, lag, quorum, leader, peers, lastPass, build *prometheus.Desc
+}
+
+func newDescs() descs {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("triwatch_"+name, help, labels, nil)
+	}
+	return descs{
+		info:     d("master_info", "The committed master's address and epoch, constant 1.", "master", "address", "epoch"),
+		state:    d("master_state", "1 for the state that a master is in, 0 for the others.", "master", "state"),
+		up:       d("instance_up", "Whether this watcher holds the instance up.", "master", "redis"),
+		lag:      d("replica_lag_bytes", "Bytes that a replica is behind the master's last known offset; missing while it is down or in a full sync.", "master", "redis"),
+		quorum:   d("raft_has_quorum", "Whether this watcher is in touch with a majority."),
+		leader:   d("raft_is_leader", "Whether this watcher leads."),
+		peers:    d("peers", "Watchers in the configuration, this one included, by whether they are reachable from here.", "reachable"),
+		lastPass: d("last_pass_timestamp_seconds", "When the watcher's loop last completed a pass, in Unix time."),
+		build:    d("build_info", "What is running, constant 1.", "version", "revision", "goversion"),
+	}
+}
+
+func (d descs) all() []*prometheus.Desc {
+	return []*prometheus.Desc{d.info, d.state, d.up, d.lag, d.quorum, d.leader, d.peers, d.lastPass, d.build}
+}
+
+// scrape is the one collector of everything: a registry collects several at the same
+// time, and a new master's counters have to be there before they are read.
+type scrape struct{ m *Metrics }
+
+func (s *scrape) counted() []prometheus.Collector {
+	return []prometheus.Collector{s.m.failovers, s.m.unfenced, s.m.held, s.m.phases, s.m.lost}
+}
+
+// Describe implements prometheus.Collector.
+func (s *scrape) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range newDescs().all() {
+		ch <- d
+	}
+	for _, c := range s.counted() {
+		c.Describe(ch)
+	}
+}
+
+// Collect implements prometheus.Collector. A loop that does not answer costs the
+// scrape the masters' metrics only: triwatch_last_pass_timestamp_seconds then
+// shows why.
+func (s *scrape) Collect(ch chan<- prometheus.Metric) {
+	d := newDescs()
+	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
+	}
+	s.cluster(d, gauge)
+	s.masters(d, gauge)
+	for _, c := range s.counted() {
+		c.Collect(ch)
+	}
+}
+
+func (s *scrape) masters(d descs, gauge func(*prometheus.Desc, float64, ...string)) {
+	ctx, cancel := context.WithTimeout(context.Background(), viewTimeout)
+	defer cancel()
+	views, err := s.m.src.OwnViews(ctx)
+	if err != nil {
+		return
+	}
+	s.m.ensure(views)
+	for _, v := range views {
+		gauge(d.info, 1, v.Name, v.Master.Addr.String(), v.Epoch.String())
+		for _, state := range states() {
+			gauge(d.state, number(v.State == state), v.Name, state)
+		}
+		for _, i := range unique(v.Instances) {
+			gauge(d.up, number(i.Health == sentinel.HealthUp), v.Name, i.Name)
+			if !i.Master && i.Lag >= 0 && !i.Down && i.Link != "sync" {
+				gauge(d.lag, float64(i.Lag), v.Name, i.Name)
+			}
+		}
+	}
+}
+
+func (s *scrape) cluster(d descs, gauge func(*prometheus.Desc, float64, ...string)) {
+	c, v := s.m.src.Cluster(), s.m.src.Version()
+	gauge(d.quorum, number(c.HasQuorum))
+	gauge(d.leader, number(c.LeaderID != "" && c.LeaderID == c.Me))
+	for _, reachable := range []bool{true, false} {
+		gauge(d.peers, float64(count(c, reachable)), strconv.FormatBool(reachable))
+	}
+	if last := s.m.src.LastPass(); last.Unix() > 0 {
+		gauge(d.lastPass, float64(last.UnixMilli())/1000)
+	}
+	gauge(d.build, 1, v.Version, v.Commit, v.Go)
+}
+
+func count(c httpapi.ClusterInfo, reachable bool) int {
+	n := 0
+	for _, p := range c.Peers {
+		if p.Reachable == reachable {
+			n++
+		}
+	}
+	return n
+}
+
+// unique leaves out instances whose name has come before: two series with the
+// same labels would fail the whole scrape.
+func unique(list []sentinel.InstanceView) []sentinel.InstanceView {
+	seen := map[string]bool{}
+	var out []sentinel.InstanceView
+	for _, i := range list {
+		if !seen[i.Name] {
+			seen[i.Name] = true
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/triwatch/triwatch/cmd/triwatch/app"
+	"github.com/triwatch/triwatch/cmd/triwatch/cli"
+	"github.com/triwatch/triwatch/sentinel/conf"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// stopTimeout bounds the orderly end after SIGTERM.
+const stopTimeout = 5 * time.Second
+
+// logFlags choose how a daemon logs.
+type logFlags struct{ format, level string }
+
+func (l *logFlags) logger() (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(l.level)
+	if err != nil {
+		return nil, cli.UsageError(fmt.Errorf("--log-level %q is none of debug, info, warn, error", l.level))
+	}
+	cfg := zap.NewProductionConfig()
+	cfg.Level = zap.NewAtomicLevelAt(level)
+	cfg.Sampling = nil // a failover is the moment at which no line may be missing
+	cfg.DisableStacktrace, cfg.DisableCaller = true, true
+	cfg.EncoderConfig.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	cfg.EncoderConfig.EncodeDuration = zapcore.StringDurationEncoder
+	switch l.format {
+	case "json":
+	case "text":
+		cfg.Encoding = "console"
+		cfg.EncoderConfig.EncodeLevel = zapcore.CapitalLevelEncoder
+	default:
+		return nil, cli.UsageError(fmt.Errorf("--log-format %q is neither text nor json", l.format))
+	}
+	return cfg.Build()
+}
+
+func newSentinel() *cobra.Command {
+	var opt app.Options
+	var logs logFlags
+	cmd := &cobra.Command{
+		Use:   "sentinel FILE",
+		Short: "Watch the masters of a sentinel.conf, in the place of redis-sentinel",
+		Long: `Watch the masters of a sentinel.conf, in the place of redis-sentinel.
+
+Every flag can be given as an environment variable as well: TRIWATCH_PEERS for --peers. SIGHUP
+reads the file again for users and passwords. SIGTERM hands the leadership over and ends.`,
+		Args:    exactFile,
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			log, err := logs.logger()
+			if err != nil {
+				return err
+			}
+			defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
+			opt.Build = buildInfo()
+			return runSentinel(cmd.Context(), args[0], opt, log)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&opt.RaftAddr, "raft-addr", "", "peers' address to listen on (default: the Sentinel port + 10000)")
+	f.StringSliceVar(&opt.Peers, "peers", nil, "peers' addresses of the other watchers, host:port,... (default: from known-sentinel lines)")
+	f.StringVar(&opt.HTTPAddr, "http-addr", "", "HTTP address (default: loopback, the Sentinel port + 20000)")
+	f.StringVar(&opt.DataDir, "data-dir", "", "directory of the Raft store (default: triwatch-PORT in the file's dir)")
+	f.StringVar(&opt.PeerSecretFile, "peer-secret-file", "", "file with a secret that all watchers share")
+	f.StringVar(&opt.Token, "token", "", "token with which HTTP writes are allowed from elsewhere than loopback")
+	f.BoolVar(&opt.Observe, "observe-only", false, "decide and say \"would ...\", but write nothing")
+	f.StringVar(&logs.format, "log-format", "text", "text or json")
+	f.StringVar(&logs.level, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func exactFile(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return cli.UsageError(fmt.Errorf("%s wants one sentinel.conf, got %d arguments", cmd.CommandPath(), len(args)))
+	}
+	return nil
+}
+
+// runSentinel is one watcher from the file to SIGTERM.
+func runSentinel(ctx context.Context, path string, opt app.Options, log *zap.Logger) (err error) {
+	if opt.File, err = conf.ReadFile(path); err != nil {
+		return err
+	}
+	for _, w := range opt.File.Warnings {
+		log.Warn("configuration line without effect", zap.String("line", w.String()))
+	}
+	a, err := app.New(opt, log)
+	if err != nil {
+		return err
+	}
+	if err := a.Start(ctx); err != nil {
+		return err
+	}
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	for {
+		select {
+		case <-reload:
+			f, err := conf.ReadFile(path)
+			if err != nil {
+				log.Error("configuration not read again, the old one goes on", zap.Error(err))
+				continue
+			}
+			a.Reload(f)
+		case <-ctx.Done():
+			log.Info("stopping")
+			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+			defer cancel()
+			if err := a.Stop(stop); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				return err
+			}
+			log.Info("stopped")
+			return nil
+		}
+	}
+}
