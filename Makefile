@@ -1,0 +1,69 @@
+# The targets that people use; `make help` explains them.
+.DEFAULT_GOAL := help
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS = -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 30s
+LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VULN = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/triwatch
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/triwatch ./cmd/triwatch
+
+.PHONY: redis
+redis:
+	@test/need redis-server redis-server
+	@test/need redis-cli redis-tools
+
+.PHONY: demo
+demo: redis build ## Watch a master die and a replica take over (ARGS="--handover", ARGS="--keep")
+	@bin/triwatch demo $(ARGS)
+
+.PHONY: test
+test: redis ## Run all tests that need nothing installed by hand (under 8 minutes)
+	@test/need redis-sentinel redis-sentinel
+	$(GO) vet ./...
+	$(GO) test -timeout 8m ./...
+
+.PHONY: race
+race: redis ## Run the tests under the race detector
+	$(GO) test -race -timeout 20m ./...
+
+.PHONY: sim
+sim: ## Run 10 000 simulated schedules
+	$(GO) test -timeout 15m ./test/sim -run TestSchedules -sim.seeds 10000
+
+.PHONY: lint
+lint: ## Run gofmt and golangci-lint
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) run $(LINT) run ./...
+
+.PHONY: vuln
+vuln: ## Look up known vulnerabilities (asks the Go vulnerability database)
+	$(GO) run $(VULN) ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser for FUZZTIME each (default 30s)
+	@for t in $$(grep -rhoE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' . | cut -c6- | sort -u); do \
+		dir=$$(grep -rlE "^func $$t\(" --include='*_test.go' . | head -1 | xargs dirname); \
+		echo "fuzz $$dir $$t"; \
+		$(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+	done
+
+.PHONY: bench
+bench: redis build ## Measure failovers beside redis-sentinel (about 15 minutes; RUNS=7)
+	@test/need redis-sentinel redis-sentinel
+	$(GO) run ./test/bench -triwatch bin/triwatch -runs $(or $(RUNS),7)
+
+.PHONY: bench-load
+bench-load: redis build ## Ten minutes under busy processors: no failover, then one
+	$(GO) run ./test/bench -triwatch bin/triwatch -only busy
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin
