@@ -48,6 +48,7 @@ const (
 	stop    = "stop"
 	planned = "planned"
 	leader  = "leader"
+	empty   = "empty"
 	hundred = "hundred"
 	busy    = "busy"
 
@@ -72,6 +73,7 @@ const (
 	vTrioRSS     = "of_three_rss_mb"
 
 	vFailovers = "failovers"
+	vKeysLost  = "keys_lost"
 )
 
 // figures are all lines, in the order of the table. Beside each target stands what two broken programs would get: one that does
@@ -104,6 +106,9 @@ func figures() []figure {
 		// Nothing, or nobody taking over from the leader: the gap lasts to the end of the run, and the run fails.
 		{leader, vGap, "leader killed with the master: longest time without a write", millis, atMost(1500), "<= 1500 ms"},
 		{leader, vLost, "leader killed with the master: acknowledged writes lost", count, target{}, ""},
+
+		// Nothing: the replicas copy the empty master, 1 000. Always: 0, it was moved long before; busy catches it.
+		{empty, vKeysLost, "killed, back empty after 0.5 s: keys lost of 1 000, worst run", count, neverOver(0), "0"},
 
 		// Nothing: a watcher that does not probe would use no processor at all; the run waits first until every watcher shows all
 		// masters with both replicas, and asks again at the end. Always probing at the suspect pace: five times the figure.

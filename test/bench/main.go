@@ -67,7 +67,7 @@ type settings struct {
 }
 
 // usual are the scenarios that are run unless -only says otherwise; busy is on its own, it takes longer than all others.
-func usual() []string { return []string{kill, stop, planned, leader, hundred} }
+func usual() []string { return []string{kill, stop, planned, leader, empty, hundred} }
 
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
@@ -246,24 +246,30 @@ func measureAll(ctx context.Context, o options, stdout, stderr io.Writer) (misse
 
 func (b *bench) runAll(ctx context.Context) {
 	for _, sc := range scenarios() {
-		if !slices.Contains(b.opt.only, sc.name) {
-			continue
-		}
-		for i := range b.opt.runs {
-			for _, c := range b.contenders(sc.name) {
-				if ctx.Err() != nil {
-					return
-				}
-				b.add(ctx, b.once(ctx, sc, c, i+1))
-			}
-		}
+		b.inTurn(ctx, sc.name, func(c contender, run int) sample { return b.once(ctx, sc, c, run) })
 	}
+	b.inTurn(ctx, empty, func(c contender, run int) sample { return b.empty(ctx, c, run) })
 	if slices.Contains(b.opt.only, hundred) && ctx.Err() == nil {
 		b.hundred(ctx)
 	}
 	if slices.Contains(b.opt.only, busy) && ctx.Err() == nil {
 		for _, c := range b.contenders(busy) {
 			b.add(ctx, b.busy(ctx, c))
+		}
+	}
+}
+
+// inTurn runs a scenario with one side after the other, so that the machine's moods hit both.
+func (b *bench) inTurn(ctx context.Context, name string, once func(contender, int) sample) {
+	if !slices.Contains(b.opt.only, name) {
+		return
+	}
+	for i := range b.opt.runs {
+		for _, c := range b.contenders(name) {
+			if ctx.Err() != nil {
+				return
+			}
+			b.add(ctx, once(c, i+1))
 		}
 	}
 }

@@ -57,7 +57,7 @@ func start(t *testing.T, o Options) *running {
 	t.Cleanup(func() {
 		cancel()
 		all.Wait()
-		goleak.VerifyNone(t, leaks, goleak.IgnoreAnyFunction("github.com/triwatch/triwatch/test/redisproc.spawn.func1"))
+		goleak.VerifyNone(t, leaks, goleak.IgnoreAnyFunction("github.com/triwatch/triwatch/test/proc.Spawn.func1"))
 	})
 	return r
 }
