@@ -46,6 +46,9 @@ type Options struct {
 	Token string
 	// Observe decides and says so but writes nothing.
 	Observe bool
+	// PeersUnknown skips what depends on the number of watchers, for a check of a file
+	// whose other watchers are named elsewhere.
+	PeersUnknown bool
 	// Build is shown to people.
 	Build httpapi.Version
 }
@@ -111,6 +114,13 @@ func (o Options) resolve() (resolved, error) {
 	return r, r.checkQuorums()
 }
 
+// Validate checks options as New does, without opening anything, and returns how
+// many watchers they name, this one included.
+func Validate(o Options) (watchers int, err error) {
+	r, err := o.resolve()
+	return r.watchers(), err
+}
+
 // addresses works out what others are told, and who the others are.
 func (r *resolved) addresses(host string) error {
 	f := r.File
@@ -164,7 +174,7 @@ func (r *resolved) watchers() int {
 func (r *resolved) checkQuorums() error {
 	n := r.watchers()
 	for _, m := range r.File.Masters {
-		if m.Quorum > n {
+		if m.Quorum > n && !r.PeersUnknown {
 			return fmt.Errorf("%s:%d: quorum %d of master %q is larger than the number of watchers, %d: it could never be reached", r.File.Name, m.Line, m.Quorum, m.Name, n)
 		}
 		if err := configOf(m, r.Observe).Validate(); err != nil {
