@@ -128,6 +128,7 @@ var onceFailed = []struct {
 	{"handovers", 529, "a promoted master dies while the plan is open, and the plan waits for it"},
 	{"chaos", 0, "a committed master comes back as a replica, and waits for ever"},
 	{"frozen", 395, "the heartbeat's reports displace the fresh answers, and a frozen master is never replaced"},
+	{"restarts", 18004, "an empty run of the master is accepted before its replica is asked again"},
 }
 
 // TestOnceFailedSchedules runs the schedules that have shown a mistake.
