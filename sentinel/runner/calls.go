@@ -60,15 +60,17 @@ func (r *Runner) Request(ctx context.Context, q sentinel.Request) (sentinel.Answ
 // leader answers before ctx ends.
 func (r *Runner) LeaderViews(ctx context.Context) (views []sentinel.View, own bool, err error) {
 	got := make(chan []sentinel.View, 1)
+	var id uint64
 	r.mail.put(func() {
-		if r.router.Leading() || r.opt.Cluster.Leader() == "" {
+		leader := r.opt.Cluster.Leader()
+		if r.router.Leading() || leader == "" {
 			got <- nil
 			return
 		}
 		r.nextReq++
-		id := r.nextReq
-		r.calls()[id] = func(v []sentinel.View) { got <- v }
-		f := r.post.to(r.opt.Cluster.Leader())
+		id = r.nextReq
+		r.post.views[id] = func(v []sentinel.View) { got <- v }
+		f := r.post.to(leader)
 		f.Calls = append(f.Calls, call{ID: id, Views: true})
 	})
 	select {
@@ -77,37 +79,19 @@ func (r *Runner) LeaderViews(ctx context.Context) (views []sentinel.View, own bo
 			return v, false, nil
 		}
 	case <-ctx.Done():
+		r.mail.put(func() { delete(r.post.views, id) })
 	case <-r.stop:
 		return nil, false, ErrStopped
 	}
-	views, err = r.Views(context.WithoutCancel(ctx))
-	return views, !r.leads(), err
-}
-
-func (r *Runner) leads() bool {
-	lead := false
-	if err := r.ask(context.Background(), func() { lead = r.router.Leading() }); err != nil {
-		return false
-	}
-	return lead
-}
-
-func (r *Runner) calls() map[uint64]func([]sentinel.View) {
-	if r.post.views == nil {
-		r.post.views = map[uint64]func([]sentinel.View){}
-	}
-	return r.post.views
+	err = r.ask(context.WithoutCancel(ctx), func() { views, own = r.views(), !r.router.Leading() })
+	return views, own, err
 }
 
 // serveCall answers another watcher. It runs in the loop.
 func (r *Runner) serveCall(from sentinel.WatcherID, c call) {
 	if c.Views {
-		res := result{ID: c.ID, Views: []sentinel.View{}}
-		for _, name := range r.router.Names() {
-			res.Views = append(res.Views, r.router.State(name).View())
-		}
 		f := r.post.to(from)
-		f.Returns = append(f.Returns, res)
+		f.Returns = append(f.Returns, result{ID: c.ID, Views: r.views()})
 		return
 	}
 	if c.Request == nil {
@@ -130,8 +114,8 @@ func (r *Runner) returned(res result) {
 		r.answer(a)
 		return
 	}
-	if f := r.calls()[res.ID]; f != nil {
-		delete(r.calls(), res.ID)
+	if f := r.post.views[res.ID]; f != nil {
+		delete(r.post.views, res.ID)
 		f(res.Views)
 	}
 }

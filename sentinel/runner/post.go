@@ -52,7 +52,7 @@ type post struct {
 }
 
 func newPost(r *Runner) *post {
-	return &post{r: r, peers: map[sentinel.WatcherID]*frame{}}
+	return &post{r: r, peers: map[sentinel.WatcherID]*frame{}, views: map[uint64]func([]sentinel.View){}}
 }
 
 func (p *post) ask(a sentinel.Ask) { p.all.Asks = append(p.all.Asks, a) }

@@ -3,7 +3,6 @@ package runner
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -73,7 +72,6 @@ type Runner struct {
 	// served is what clients are told, replaced as a whole after a pass that changed it.
 	served atomic.Pointer[map[string]sentinel.Assignment]
 	passed atomic.Int64 // unix nanoseconds of the last complete pass
-	inputs atomic.Uint64
 
 	heard    atomic.Pointer[map[sentinel.WatcherID]Heard]
 	writes   chan struct{}
@@ -180,21 +178,23 @@ func (r *Runner) Heard() map[sentinel.WatcherID]Heard { return *r.heard.Load() }
 // LastPass is when the loop last completed a pass.
 func (r *Runner) LastPass() time.Time { return time.Unix(0, r.passed.Load()) }
 
-// Inputs is how many inputs have been taken up.
-func (r *Runner) Inputs() uint64 { return r.inputs.Load() }
-
 // ErrStopped is returned when the runner is stopped while somebody waits for it.
 var ErrStopped = errors.New("watcher is stopping")
 
 // Views describes all masters as this watcher sees them.
 func (r *Runner) Views(ctx context.Context) ([]sentinel.View, error) {
 	var out []sentinel.View
-	err := r.ask(ctx, func() {
-		for _, name := range r.router.Names() {
-			out = append(out, r.router.State(name).View())
-		}
-	})
+	err := r.ask(ctx, func() { out = r.views() })
 	return out, err
+}
+
+// views describes all masters. It runs in the loop.
+func (r *Runner) views() []sentinel.View {
+	out := make([]sentinel.View, 0, len(r.router.Names()))
+	for _, name := range r.router.Names() {
+		out = append(out, r.router.State(name).View())
+	}
+	return out
 }
 
 // View describes one master as this watcher sees it; nil if it is not known.
@@ -297,19 +297,9 @@ func (r *Runner) publish() {
 
 // step is one input to the core, and its actions carried out.
 func (r *Runner) step(ev sentinel.InputEvent) {
-	r.inputs.Add(1)
 	for _, a := range r.router.Step(sentinel.Input{At: r.opt.Clock(), Wall: r.opt.Wall().UTC(), Event: ev}) {
 		r.carryOut(a)
 	}
-}
-
-// Masters returns the names that are served, in no order.
-func (r *Runner) Masters() []string {
-	var out []string
-	for n := range maps.Keys(*r.served.Load()) {
-		out = append(out, n)
-	}
-	return out
 }
 
 // mailbox is an unbounded queue: whoever puts never waits, so that Raft's
