@@ -207,7 +207,7 @@ func (s *State) beginPlan(kind Kind, why string, choice Choice) {
 	}
 	p := &Plan{Epoch: epoch, Kind: kind, Old: s.com.Master, New: Assignment{Epoch: epoch, Instance: best.ID, Addr: best.Addr},
 		Why: why, LeftOut: choice.LeftOut, Lost: s.estimate(best.Info), Leader: s.me, Term: s.lead.term, Begun: s.wall,
-		Lineage: Lineage{RunID: best.Info.RunID, ReplID: best.Info.ReplID, Offset: best.Info.Offset, Empty: best.Info.Empty()}}
+		Lineage: lineageOf(best.Info)}
 	if kind == KindHandover {
 		p.Lost = 0
 	}

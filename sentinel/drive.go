@@ -51,6 +51,19 @@ func (st *step) failed() bool {
 // mayLand reports whether a try may still have its effect.
 func (st *step) mayLand() bool { return st != nil && (st.flying || st.unsure) }
 
+// proposalWait is how long a proposal's outcome is waited for before the phase is
+// driven again.
+const proposalWait = time.Second
+
+// proposeNext proposes what the open plan comes to next, with the notes so far, and
+// waits for the outcome.
+func (s *State) proposeNext(d *driver, c Command) {
+	d.proposed = s.now
+	s.wake(s.now + proposalWait)
+	c.Epoch, c.Notes = d.epoch, s.takeNotes(d)
+	s.propose(c)
+}
+
 // retryAfter is the pause between two tries of a step.
 const retryAfter = 20 * time.Millisecond
 
@@ -70,8 +83,8 @@ func (s *State) carryOn() {
 		return
 	}
 	if d.proposed != never {
-		if s.now < d.proposed+time.Second {
-			s.wake(d.proposed + time.Second)
+		if until := d.proposed + proposalWait; s.now < until {
+			s.wake(until)
 			return
 		}
 		d.proposed = never
@@ -170,9 +183,7 @@ func (s *State) driveFencing(p *Plan, d *driver) {
 		return
 	}
 	s.noteOnce(d, "caught up", fmt.Sprintf("%s has offset %d", p.New.Addr, await.info.Offset))
-	d.proposed = s.now
-	s.wake(s.now + time.Second)
-	s.propose(Command{Type: CmdAdvance, Epoch: p.Epoch, Phase: PhasePromoting, Reason: "fenced", Notes: s.takeNotes(d)})
+	s.proposeNext(d, Command{Type: CmdAdvance, Phase: PhasePromoting, Reason: "fenced"})
 }
 
 // undo closes the plan; the old master gets its writes back by repair, and only once
@@ -195,10 +206,8 @@ func (s *State) undo(p *Plan, d *driver) {
 
 // abort proposes the end of a plan that has promoted nobody.
 func (s *State) abort(p *Plan, d *driver, reason string) {
-	d.proposed = s.now
-	s.wake(s.now + time.Second)
 	s.note(d, "aborted", reason)
-	s.propose(Command{Type: CmdAbort, Epoch: p.Epoch, Phase: p.Phase, Reason: reason, Notes: s.takeNotes(d), Took: s.span()})
+	s.proposeNext(d, Command{Type: CmdAbort, Phase: p.Phase, Reason: reason, Took: s.span()})
 }
 
 // driveFollowing makes the others follow the promoted one and closes the plan.
@@ -223,10 +232,8 @@ func (s *State) driveFollowing(p *Plan, d *driver) {
 		name = EventFailoverTimed
 	}
 	s.note(d, "done", fmt.Sprintf("%d of %d replicas follow", s.following(), len(s.com.Members)-1))
-	d.proposed = s.now
-	s.wake(s.now + time.Second)
 	s.emit(name, s.master(), "epoch "+p.Epoch.String()+" is done")
-	s.propose(Command{Type: CmdDone, Epoch: p.Epoch, Notes: s.takeNotes(d), Took: s.span()})
+	s.proposeNext(d, Command{Type: CmdDone, Took: s.span()})
 }
 
 // lostAgain says why nobody may be made to follow the promoted master any more, ""

@@ -1,7 +1,5 @@
 package sentinel
 
-import "time"
-
 // drivePromoting makes the candidate master.
 func (s *State) drivePromoting(p *Plan, d *driver) {
 	if p.Kind == KindFailover && !s.fenceIfAlive(p, d) {
@@ -34,14 +32,11 @@ func (s *State) drivePromoting(p *Plan, d *driver) {
 	s.noteOnce(d, "promoted", p.New.Addr.String()+" answers role master")
 	s.emit(EventPromoted, cand, p.New.Addr.String()+" answers role master")
 	s.followers(p, d, false)
-	d.proposed = s.now
-	s.wake(s.now + time.Second)
 	reason := ""
 	if d.steps[stepKey{OpFence, p.Old.Instance}].ok() {
 		reason = "fenced"
 	}
-	s.propose(Command{Type: CmdAdvance, Epoch: p.Epoch, Phase: PhasePromoted, Reason: reason, Notes: s.takeNotes(d),
-		Lineage: Lineage{RunID: promote.info.RunID, ReplID: promote.info.ReplID, Offset: promote.info.Offset, Empty: promote.info.Empty()}})
+	s.proposeNext(d, Command{Type: CmdAdvance, Phase: PhasePromoted, Reason: reason, Lineage: lineageOf(promote.info)})
 }
 
 // promotion is the command that makes the candidate master, as the run that it is
