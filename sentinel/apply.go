@@ -17,8 +17,15 @@ func (s *State) takeApplied(a Applied) {
 	}
 	delete(s.lead.sparse, c.Type)
 	switch c.Type {
-	case CmdAdopt, CmdMembers:
+	case CmdAdopt, CmdMembers, CmdPods:
 		s.tellMembers(before)
+	case CmdChoose:
+		s.told.refused = map[InstanceID]string{}
+		s.suspect, s.lead.downSince = -1, -1
+		if s.lead.on {
+			s.act(Push{Master: s.com.Name, Assignment: s.com.Master})
+			s.answer(OutcomeOK, "", s.com.Master.String()+" is master; "+c.Reason)
+		}
 	case CmdBegin:
 		s.begun()
 	case CmdAdvance:
@@ -28,7 +35,11 @@ func (s *State) takeApplied(a Applied) {
 		s.emit(EventAborted, s.obs[before.Plan.New.Instance], fmt.Sprintf("epoch %s: %s", c.Epoch, c.Reason))
 	case CmdDone:
 		s.ended(c)
-	case CmdMonitor, CmdForget, CmdTuned, CmdLineage, CmdNote:
+	case CmdMonitor, CmdForget, CmdTuned, CmdLineage, CmdNote, CmdEnrol, CmdConfigure, CmdFloor:
+	case CmdRelease:
+		s.released(c)
+	case CmdPause:
+		s.tellPause()
 	}
 	s.follow()
 }
@@ -40,28 +51,29 @@ func (s *State) refusedCommand(c Command, reason string) {
 	if s.drive != nil {
 		s.drive.proposed, s.drive.pause = never, s.now+retryAfter
 	}
-	if c.Type == CmdBegin && s.lead.request != 0 {
+	if (c.Type == CmdBegin || c.Type.asked()) && s.lead.request != 0 {
 		s.answer(OutcomeRefused, "", reason)
 	}
 }
 
 func (s *State) tellMembers(before Committed) {
 	for _, m := range s.com.Members {
-		if before.Member(m.ID) == nil && m.ID != s.com.Master.Instance {
+		if before.Member(m.ID) == nil && (s.com.Adopted || !s.com.Pods) && m.ID != s.com.Master.Instance {
 			o := s.observe(m.ID, m.Addr)
-			s.emit(EventSlave, o, "a replica of "+s.com.Master.Addr.String())
+			s.emit(EventSlave, o, "a replica of "+s.com.Master.String())
 		}
 	}
 }
 
 func (s *State) begun() {
 	p := s.com.Plan
+	s.told.waiting = ""
 	s.act(Emit{Event{Name: EventNewEpoch, Master: s.com.Name, Payload: fmt.Sprintf("%d", p.Epoch), Epoch: p.Epoch, Reason: p.Why}})
 	o := s.observe(p.New.Instance, p.New.Addr)
 	if s.lead.on {
 		s.note(s.driverOf(p), "committed", "begin, epoch "+p.Epoch.String())
 		s.emit(EventElected, nil, "this watcher carries out epoch "+p.Epoch.String())
-		s.emit(EventSelected, o, p.Kind.String()+" to "+p.New.Addr.String()+": "+p.Why)
+		s.emit(EventSelected, o, p.Kind.String()+" to "+p.New.String()+": "+p.Why)
 	}
 }
 
@@ -79,11 +91,20 @@ func (s *State) advanced(c Command) {
 		o.baseSet, o.advanced, o.streamed = false, false, ""
 	}
 	clear(s.lead.failed)
+	if p := s.com.Plan; p != nil && p.Kind == KindFailover {
+		// An old entry that is read again at the start is no failover of a moment ago.
+		if age := s.wall.Sub(c.Wall); age < s.com.Config.minInterval() {
+			s.failedOver = s.now - max(age, 0)
+		}
+	}
+	if s.inv != nil {
+		s.inv.vacated, s.inv.back = 0, never
+	}
 	if s.lead.on {
 		s.act(Push{Master: s.com.Name, Assignment: s.com.Master})
-		s.answer(OutcomeOK, "", fmt.Sprintf("%s is master", s.com.Master.Addr))
+		s.answer(OutcomeOK, "", fmt.Sprintf("%s is master", s.com.Master))
 		s.follow()
-		s.emit(EventReconfSlaves, nil, "the other replicas follow "+s.com.Master.Addr.String())
+		s.emit(EventReconfSlaves, nil, "the other replicas follow "+s.com.Master.String())
 	}
 	s.lead.downSince = -1
 }
@@ -96,6 +117,9 @@ func (s *State) ended(c Command) {
 		if old := s.master(); old != nil {
 			s.send(Do{Op: OpUnpause, Instance: old.id, Addr: old.addr})
 		}
+	}
+	if c.Type == CmdAbort {
+		s.vacateAborted()
 	}
 	s.drive = nil
 	s.lead.evidence, s.told.noGood, s.told.would = -1, false, VerdictUnknown
@@ -119,7 +143,11 @@ func (s *State) takeProposed(p Proposed) {
 		if s.drive != nil && s.drive.epoch == p.Epoch && p.Result != OutcomeUnknown {
 			s.drive.proposed, s.drive.pause = never, s.now+retryAfter
 		}
-	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdNote:
+	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdNote, CmdEnrol, CmdConfigure, CmdPods, CmdFloor:
+	case CmdRelease, CmdPause, CmdChoose:
+		if p.Result != OutcomeUnknown {
+			s.answer(OutcomeFailed, "", p.Detail)
+		}
 	}
 }
 
@@ -148,8 +176,14 @@ func (s *State) takeRequest(r Request) {
 		s.act(Answer{ID: r.ID, Result: OutcomeNotLeader, Detail: "this watcher does not lead"})
 	case s.com.Plan != nil || s.lead.beginning != never || s.lead.parked != nil:
 		s.deny(r, "INPROG", "a "+s.planName()+" is under way, epoch "+s.com.Last.String())
+	case r.Kind == RequestAdopt || r.Force && r.Kind == RequestFailover:
+		s.takeAdopt(r)
 	case !s.com.Adopted:
-		s.deny(r, "", "no master has been found yet at "+s.com.Master.Addr.String())
+		s.deny(r, "", "no master has been found yet"+s.expectedAt())
+	case r.Kind == RequestRelease || r.Kind == RequestResume || r.Kind == RequestPause:
+		s.takeSwitch(r)
+	case s.com.Released:
+		s.deny(r, "", "this master is released: see resume")
 	case s.com.Config.Observe:
 		s.deny(r, "", "this master is only observed (mode observe)")
 	default:
@@ -160,6 +194,10 @@ func (s *State) takeRequest(r Request) {
 }
 
 func (s *State) deny(r Request, code, text string) {
+	if r.ID == 0 { // nobody waits for an answer
+		s.await(r.Why + ": " + text)
+		return
+	}
 	s.act(Answer{ID: r.ID, Result: OutcomeRefused, Code: code, Detail: text, Epoch: s.com.Last})
 }
 
@@ -191,7 +229,7 @@ func (s *State) beginAsked(r Request) {
 		kind = KindFailover
 	}
 	if !alive && r.Kind == RequestHandover {
-		s.deny(r, "", "the master "+s.com.Master.Addr.String()+" "+s.ailing(o)+": a handover needs it alive and well, see failover")
+		s.deny(r, "", "the master "+s.com.Master.String()+" "+s.ailing(o)+": a handover needs it alive and well, see failover")
 		return
 	}
 	choice := s.choiceFor(kind, r.To)
@@ -200,7 +238,7 @@ func (s *State) beginAsked(r Request) {
 		return
 	}
 	s.lead.request, s.lead.evidence, s.round = r.ID, s.now, nil
-	s.beginPlan(kind, "asked", choice)
+	s.beginPlan(kind, asked(r), choice)
 }
 
 // ailing says what keeps a master from being asked to hand over.
@@ -234,7 +272,7 @@ func (s *State) choiceFor(kind Kind, want string) Choice {
 	var left []Rejected
 	for _, c := range cands {
 		if why := notAttached(mi, c); why != "" && barred(c, s.com.Knows, true) == "" {
-			left = append(left, Rejected{c.ID, c.Addr, why})
+			left = append(left, c.rejected(why))
 			continue
 		}
 		ok = append(ok, c)
@@ -264,4 +302,20 @@ func notAttached(mi *Info, c Candidate) string {
 		return ""
 	}
 	return "not attached in the master's INFO"
+}
+
+// asked is why a plan is begun that somebody asked for.
+func asked(r Request) string {
+	if r.Why == "" {
+		return "asked"
+	}
+	return r.Why
+}
+
+// expectedAt says where a master that was not found yet is expected, if that is known.
+func (s *State) expectedAt() string {
+	if s.com.Master.Addr.IsZero() {
+		return ""
+	}
+	return " at " + s.com.Master.Addr.String()
 }

@@ -17,10 +17,20 @@ type Candidate struct {
 	Info *Info
 	// Stale is set when Info is from before the question was asked.
 	Stale bool
-	// Deleting is set when its pod is being deleted.
-	Deleting bool
+	// Deleting is set when its pod is being deleted, Gone when it exists no longer.
+	Deleting, Gone bool
+	// Age tells how far back its replication id is in the history of the data set: 0 is
+	// the present one. Offsets of different ids do not compare.
+	Age int
 	// Failed is set when a promotion of it failed a moment ago: any other is better.
 	Failed bool
+}
+
+// String returns the name, or the address where there is none.
+func (c Candidate) String() string { return called(c.Name, c.Addr) }
+
+func (c Candidate) rejected(why string) Rejected {
+	return Rejected{Instance: c.ID, Addr: c.Addr, Why: why, Name: c.Name}
 }
 
 // Rejected is an instance that was not chosen, and why.
@@ -28,7 +38,12 @@ type Rejected struct {
 	Instance InstanceID `json:"instance"`
 	Addr     Addr       `json:"addr"`
 	Why      string     `json:"why"`
+	// Name is for people, "" where the address is all that there is.
+	Name string `json:"name,omitempty"`
 }
+
+// String returns the name, or the address where there is none.
+func (r Rejected) String() string { return called(r.Name, r.Addr) }
 
 // Choice is the outcome of Choose.
 type Choice struct {
@@ -41,7 +56,8 @@ type Choice struct {
 }
 
 // Choose picks the replica to promote among those that are allowed: lowest
-// priority number, then highest offset, then name. knows tells whether a
+// priority number, then highest offset, then name; of several lineages the latest
+// comes before all of that. knows tells whether a
 // replication id belongs to the master's data set. want restricts the choice to
 // one instance (ID, name or address); "" does not.
 func Choose(cands []Candidate, knows func(replID string) bool, want string) Choice {
@@ -54,7 +70,7 @@ func Choose(cands []Candidate, knows func(replID string) bool, want string) Choi
 			why = "not the one asked for"
 		}
 		if why != "" {
-			out.LeftOut = append(out.LeftOut, Rejected{c.ID, c.Addr, why})
+			out.LeftOut = append(out.LeftOut, c.rejected(why))
 			continue
 		}
 		ok = append(ok, c)
@@ -65,7 +81,7 @@ func Choose(cands []Candidate, knows func(replID string) bool, want string) Choi
 			out.Best = &ok[0]
 			continue
 		}
-		out.LeftOut = append(out.LeftOut, Rejected{c.ID, c.Addr, "allowed, " + difference(ok[0], c)})
+		out.LeftOut = append(out.LeftOut, c.rejected("allowed, "+difference(ok[0], c)))
 	}
 	slices.SortFunc(out.LeftOut, func(a, b Rejected) int { return cmpID(a.Instance, b.Instance) })
 	if len(ok) == 1 {
@@ -83,13 +99,15 @@ func better(a, b Candidate) int {
 		}
 		return 1
 	}
-	return cmp.Or(cmp.Compare(a.Info.Priority, b.Info.Priority), cmp.Compare(b.Info.Offset, a.Info.Offset), cmpID(a.ID, b.ID))
+	return cmp.Or(cmp.Compare(a.Age, b.Age), cmp.Compare(a.Info.Priority, b.Info.Priority), cmp.Compare(b.Info.Offset, a.Info.Offset), cmpID(a.ID, b.ID))
 }
 
 func advantage(best, next Candidate) string {
 	switch {
 	case best.Failed != next.Failed:
-		return "the promotion of " + next.Addr.String() + " failed"
+		return "the promotion of " + next.String() + " failed"
+	case best.Age != next.Age:
+		return "the latest lineage"
 	case best.Info.Priority != next.Info.Priority:
 		return fmt.Sprintf("lowest priority number, %d", best.Info.Priority)
 	case best.Info.Offset != next.Info.Offset:
@@ -102,10 +120,12 @@ func difference(best, c Candidate) string {
 	switch {
 	case best.Failed != c.Failed:
 		return "its promotion failed a moment ago"
+	case best.Age != c.Age:
+		return "of an earlier lineage than " + best.String()
 	case best.Info.Priority != c.Info.Priority:
 		return fmt.Sprintf("priority number %d is higher", c.Info.Priority)
 	case best.Info.Offset != c.Info.Offset:
-		return fmt.Sprintf("%d bytes behind %s", best.Info.Offset-c.Info.Offset, best.Addr)
+		return fmt.Sprintf("%d bytes behind %s", best.Info.Offset-c.Info.Offset, best)
 	}
 	return "same offset, later by name"
 }
@@ -114,6 +134,8 @@ func difference(best, c Candidate) string {
 func barred(c Candidate, knows func(string) bool, dataKnown bool) string {
 	i := c.Info
 	switch {
+	case c.Gone:
+		return "its pod is gone"
 	case c.Deleting:
 		return "its pod is being deleted"
 	case c.Health == HealthCrashed:

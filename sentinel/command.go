@@ -10,7 +10,7 @@ import (
 // CommandLevel is the highest level of replicated commands that this build
 // understands. A command of a higher level stops a watcher from acting; it is
 // never skipped.
-const CommandLevel = 1
+const CommandLevel = 2
 
 // CommandType names a replicated command. The names are part of the log's
 // format and never change their meaning.
@@ -31,6 +31,17 @@ const (
 	CmdNote    CommandType = "note"    // add to the history
 )
 
+// The commands of level 2: masters whose instances are pods, and what is given back.
+const (
+	CmdEnrol     CommandType = "enrol"     // watch a master whose instances an inventory names
+	CmdConfigure CommandType = "configure" // its settings changed
+	CmdPods      CommandType = "pods"      // instances came, went or changed their address
+	CmdFloor     CommandType = "floor"     // no epoch up to this one may be used again
+	CmdRelease   CommandType = "release"   // nothing is written to it any more, or again
+	CmdChoose    CommandType = "choose"    // a person says who is master
+	CmdPause     CommandType = "pause"     // nothing is done unasked, for a while; or again
+)
+
 // Command is one entry of the replicated log. Which fields count depends on
 // Type; the others are zero.
 type Command struct {
@@ -41,11 +52,14 @@ type Command struct {
 	// Wall is the leader's wall clock when it proposed, for display only.
 	Wall time.Time `json:"w,omitzero"`
 
-	Config   *Config      `json:"config,omitempty"`  // monitor
-	At       Assignment   `json:"at,omitzero"`       // monitor, adopt
-	Lineage  Lineage      `json:"lineage,omitzero"`  // adopt, lineage
-	Members  []Member     `json:"members,omitempty"` // monitor, members (added)
-	Removed  []InstanceID `json:"removed,omitempty"` // members
+	Config   *Config      `json:"config,omitempty"`  // monitor, enrol, configure
+	Owner    string       `json:"owner,omitempty"`   // enrol
+	At       Assignment   `json:"at,omitzero"`       // monitor, adopt, choose
+	Lineage  Lineage      `json:"lineage,omitzero"`  // adopt, lineage, choose
+	Force    bool         `json:"force,omitempty"`   // choose: data of others may be replaced
+	Despite  []WatcherID  `json:"despite,omitempty"` // choose: other Sentinels that are known of
+	Members  []Member     `json:"members,omitempty"` // monitor, members, enrol, pods (added or changed)
+	Removed  []InstanceID `json:"removed,omitempty"` // members, pods
 	Instance InstanceID   `json:"instance,omitempty"`
 	Was      int          `json:"was,omitempty"` // tuned: seconds found
 	Now      int          `json:"now,omitempty"` // tuned: seconds set
@@ -55,6 +69,9 @@ type Command struct {
 	Reason   string       `json:"reason,omitempty"`
 	Took     Span         `json:"took,omitzero"` // done, abort
 	Record   *Record      `json:"record,omitempty"`
+	Released bool         `json:"released,omitempty"` // release: true, and false for resume
+	Paused   bool         `json:"paused,omitempty"`   // pause: true, and false for resume
+	Until    time.Time    `json:"until,omitzero"`     // pause: its end, zero for none
 }
 
 // Span is what a plan cost, in milliseconds.
@@ -69,9 +86,10 @@ var ErrLevel = errors.New("command is of a higher level than this watcher knows"
 // ErrCommand is returned for bytes that are not a command of ours.
 var ErrCommand = errors.New("damaged command")
 
-// Encode returns the bytes that go into the log.
+// Encode returns the bytes that go into the log. A command is of the lowest level
+// that knows it, so that watchers of an older build go on as long as they can.
 func (c Command) Encode() ([]byte, error) {
-	c.Level = CommandLevel
+	c.Level = c.Type.level()
 	b, err := json.Marshal(c)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s command: %w", c.Type, err)
@@ -103,10 +121,25 @@ func DecodeCommand(b []byte) (Command, error) {
 	return c, nil
 }
 
+// level is the level of a build that can apply commands of that type.
+func (t CommandType) level() int {
+	switch t {
+	case CmdEnrol, CmdConfigure, CmdPods, CmdFloor, CmdRelease, CmdPause, CmdChoose:
+		return 2
+	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdBegin, CmdAdvance, CmdDone, CmdAbort, CmdNote:
+		return 1
+	}
+	return CommandLevel
+}
+
+// asked reports whether commands of that type answer a person's request.
+func (t CommandType) asked() bool { return t == CmdRelease || t == CmdPause || t == CmdChoose }
+
 // known reports whether this build can apply commands of that type.
 func (t CommandType) known() bool {
 	switch t {
-	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdBegin, CmdAdvance, CmdDone, CmdAbort, CmdNote:
+	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdBegin, CmdAdvance, CmdDone, CmdAbort, CmdNote,
+		CmdEnrol, CmdConfigure, CmdPods, CmdFloor, CmdRelease, CmdPause, CmdChoose:
 		return true
 	}
 	return false

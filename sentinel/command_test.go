@@ -72,6 +72,31 @@ func shipped() map[string]sentinel.Command {
 	c = base(sentinel.CmdNote)
 	c.Notes = notes
 	add("note", c)
+	pods := []sentinel.Member{{ID: "uid-0", Addr: a1.Addr, Name: "redis-0", Data: "default/data-redis-0"}, {ID: "uid-1", Addr: a2.Addr, Name: "redis-1", Ordinal: 1}}
+	level2 := func(t sentinel.CommandType) sentinel.Command {
+		c := base(t)
+		c.Level = 2
+		return c
+	}
+	c = level2(sentinel.CmdEnrol)
+	c.Config, c.Members = &full, pods
+	add("enrol", c)
+	c = level2(sentinel.CmdConfigure)
+	c.Config = &full
+	add("configure", c)
+	c = level2(sentinel.CmdPods)
+	c.Members, c.Removed = pods, []sentinel.InstanceID{"gone"}
+	add("pods", c)
+	add("floor", level2(sentinel.CmdFloor))
+	c = level2(sentinel.CmdRelease)
+	c.Released = true
+	add("release", c)
+	c = level2(sentinel.CmdPause)
+	c.Paused, c.Until = true, wall
+	add("pause", c)
+	c = level2(sentinel.CmdChoose)
+	c.At, c.Lineage, c.Reason, c.Force, c.Despite = a2, lineage, "chosen by a person", true, []sentinel.WatcherID{"stranger"}
+	add("choose", c)
 	return out
 }
 
@@ -106,8 +131,8 @@ func TestCommandsKeepTheirBytes(t *testing.T) {
 			t.Errorf("%s decodes to\n%+v\nnot\n%+v", name, back, c)
 		}
 	}
-	if len(types) != 11 {
-		t.Errorf("%d types of commands have golden bytes, there are 11", len(types))
+	if len(types) != 18 {
+		t.Errorf("%d types of commands have golden bytes, there are 18", len(types))
 	}
 	if files, _ := filepath.Glob("testdata/commands/*.json"); len(files) != len(shipped()) {
 		t.Errorf("%d files for %d commands: what was shipped is never taken away", len(files), len(shipped()))
@@ -115,17 +140,17 @@ func TestCommandsKeepTheirBytes(t *testing.T) {
 }
 
 func TestCommandOfAHigherLevelStopsTheWatcher(t *testing.T) {
-	c, err := sentinel.DecodeCommand([]byte(`{"l":2,"t":"teleport","m":"orders","who":{"x":1}}`))
+	c, err := sentinel.DecodeCommand([]byte(`{"l":3,"t":"teleport","m":"orders","who":{"x":1}}`))
 	if !errors.Is(err, sentinel.ErrLevel) || errors.Is(err, sentinel.ErrCommand) {
 		t.Fatalf("error is %v", err)
 	}
-	if c.Level != 2 || c.Type != "teleport" {
+	if c.Level != 3 || c.Type != "teleport" {
 		t.Errorf("level and type are lost: %+v", c)
 	}
-	if text := err.Error(); !strings.Contains(text, "level 2") || !strings.Contains(text, "teleport") || !strings.Contains(text, "knows 1") {
+	if text := err.Error(); !strings.Contains(text, "level 3") || !strings.Contains(text, "teleport") || !strings.Contains(text, "knows 2") {
 		t.Errorf("the message does not say what is needed: %s", text)
 	}
-	if c, err = sentinel.DecodeCommand([]byte(`{"l":2,"t":"begin","plan":{"epoch":"now a string"}}`)); !errors.Is(err, sentinel.ErrLevel) || c.Level != 2 {
+	if c, err = sentinel.DecodeCommand([]byte(`{"l":3,"t":"begin","plan":{"epoch":"now a string"}}`)); !errors.Is(err, sentinel.ErrLevel) || c.Level != 3 {
 		t.Errorf("a known type of a higher level: %v", err)
 	}
 }

@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // historyMax bounds the history of one master in the replicated state.
 const historyMax = 100
+
+// volumesMax bounds how many volumes are remembered.
+const volumesMax = 64
 
 // lineagesMax bounds how many earlier replication ids of a master are remembered.
 const lineagesMax = 16
@@ -20,6 +24,13 @@ type Member struct {
 	Addr Addr       `json:"addr"`
 	// Name is for people: the address on hosts, the pod's name on Kubernetes.
 	Name string `json:"name,omitempty"`
+	// Ordinal is the pod's number in its StatefulSet, Data the volume that outlives it;
+	// both are of inventories only.
+	Ordinal int    `json:"ordinal,omitempty"`
+	Data    string `json:"data,omitempty"`
+	// Ours is set once its data is known to be of this data set: it was in sync with
+	// the master, has a volume that was, or was made after the master was adopted.
+	Ours bool `json:"ours,omitempty"`
 	// PingPeriod is repl-ping-replica-period in seconds as we set it, 0 if not
 	// touched; PingWas is what we found, given back by release.
 	PingPeriod int `json:"ping,omitempty"`
@@ -35,6 +46,21 @@ type Committed struct {
 	Config Config `json:"config"`
 	// Master is the committed answer to "who is the master".
 	Master Assignment `json:"master"`
+	// Pods is set when an inventory says who belongs to the master, not the master's INFO.
+	Pods bool `json:"pods,omitempty"`
+	// Owner is the inventory's.
+	Owner string `json:"owner,omitempty"`
+	// Released is set while a person has taken the master back: it is watched, and
+	// nothing is written.
+	Released bool `json:"released,omitempty"`
+	// Paused is set while a person wants nothing to be done unasked, until PausedUntil
+	// if that is not zero.
+	Paused      bool      `json:"paused,omitempty"`
+	PausedUntil time.Time `json:"pausedUntil,omitzero"`
+	// Chosen is what a person decided last, nil if nobody did.
+	Chosen *Chosen `json:"chosen,omitempty"`
+	// Volumes are those that held this data set, the latest last.
+	Volumes []string `json:"volumes,omitempty"`
 	// Adopted is set once the master was seen to be one; nothing is decided before.
 	Adopted bool `json:"adopted,omitempty"`
 	// Last is the highest epoch that any plan has used.
@@ -64,6 +90,20 @@ func (c *Committed) Knows(replID string) bool {
 		return true
 	}
 	return replID == c.Lineage.ReplID || slices.Contains(c.Lineages, replID)
+}
+
+// age tells how far back a replica's replication id is in the history of the data set:
+// 0 is the present one, or one that goes on from it.
+func (c *Committed) age(i *Info) int {
+	if i == nil || c.Lineage.ReplID == "" || i.ReplID == c.Lineage.ReplID || i.ReplID2 == c.Lineage.ReplID {
+		return 0
+	}
+	for n := len(c.Lineages) - 1; n >= 0; n-- {
+		if id := c.Lineages[n]; id == i.ReplID || id == i.ReplID2 {
+			return len(c.Lineages) - n
+		}
+	}
+	return len(c.Lineages) + 1
 }
 
 // Result is what the state machine says to a command.
@@ -99,7 +139,19 @@ func (c *Committed) Apply(cmd Command) Result {
 		return c.applyEnd(cmd)
 	case CmdNote:
 		return c.applyNote(cmd)
-	case CmdMonitor, CmdForget:
+	case CmdConfigure:
+		return c.applyConfigure(cmd)
+	case CmdPods:
+		return c.applyPods(cmd)
+	case CmdFloor:
+		return c.applyFloor(cmd)
+	case CmdRelease:
+		return c.applyRelease(cmd)
+	case CmdPause:
+		return c.applyPause(cmd)
+	case CmdChoose:
+		return c.applyChoose(cmd)
+	case CmdMonitor, CmdForget, CmdEnrol:
 		return refused("%s is a matter of the registry", cmd.Type)
 	}
 	return refused("unknown command %q", cmd.Type)
@@ -120,8 +172,11 @@ func (c *Committed) applyAdopt(cmd Command) Result {
 	}
 	from := c.Master
 	c.Master, c.Adopted, c.Last = cmd.At, true, max(c.Last, cmd.At.Epoch)
-	c.addMembers([]Member{{ID: cmd.At.Instance, Addr: cmd.At.Addr}})
+	if c.Member(cmd.At.Instance) == nil {
+		c.addMembers([]Member{{ID: cmd.At.Instance, Addr: cmd.At.Addr}})
+	}
 	c.addMembers(cmd.Members)
+	c.trust(cmd.At.Instance)
 	c.record(cmd.Lineage)
 	c.remember(Record{When: cmd.Wall, Epoch: cmd.At.Epoch, Kind: "adopted", From: from, To: cmd.At, Why: cmd.Reason, Lost: 0})
 	return accepted()
@@ -171,9 +226,9 @@ func (c *Committed) applyBegin(cmd Command) Result {
 	case p.Epoch != c.Last+1:
 		return refused("epoch %s does not follow %s", p.Epoch, c.Last)
 	case p.Old != c.Master:
-		return refused("the master is %s of epoch %s by now", c.Master.Addr, c.Master.Epoch)
+		return refused("the master is %s of epoch %s by now", c.Master, c.Master.Epoch)
 	case p.New.Instance == c.Master.Instance || c.Member(p.New.Instance) == nil:
-		return refused("%s is not a replica", p.New.Addr)
+		return refused("%s is not a replica", p.New)
 	}
 	plan := *p
 	plan.Phase = PhasePromoting
@@ -269,7 +324,7 @@ func (c *Committed) addMembers(add []Member) {
 		if old := c.Member(m.ID); old != nil {
 			old.Addr = m.Addr
 			if m.Name != "" {
-				old.Name = m.Name
+				old.Name, old.Ordinal, old.Data = m.Name, m.Ordinal, m.Data
 			}
 			continue
 		}
@@ -308,7 +363,7 @@ func NewRegistry() *Registry { return &Registry{Masters: map[string]*Committed{}
 func (r *Registry) Apply(cmd Command) Result {
 	c := r.Masters[cmd.Master]
 	switch cmd.Type {
-	case CmdMonitor:
+	case CmdMonitor, CmdEnrol:
 		return r.applyMonitor(cmd)
 	case CmdForget:
 		if c == nil {
@@ -331,14 +386,19 @@ func (r *Registry) applyMonitor(cmd Command) Result {
 	if r.Masters[cmd.Master] != nil {
 		return refused("%q is watched already", cmd.Master)
 	}
-	if cmd.Config == nil || cmd.Master == "" || cmd.At.Instance == "" {
+	enrol := cmd.Type == CmdEnrol
+	if cmd.Config == nil || cmd.Master == "" || (cmd.At.Instance == "") != enrol {
 		return refused("monitor without a name, an address or settings")
 	}
 	if err := cmd.Config.Validate(); err != nil {
 		return refused("%v", err)
 	}
-	c := &Committed{Name: cmd.Master, Config: *cmd.Config, Master: cmd.At, Last: cmd.At.Epoch}
-	c.addMembers([]Member{{ID: cmd.At.Instance, Addr: cmd.At.Addr}})
+	c := &Committed{Name: cmd.Master, Config: *cmd.Config, Master: cmd.At, Last: cmd.At.Epoch, Pods: enrol, Owner: cmd.Owner}
+	if enrol {
+		c.Last = cmd.Epoch
+	} else {
+		c.addMembers([]Member{{ID: cmd.At.Instance, Addr: cmd.At.Addr}})
+	}
 	c.addMembers(cmd.Members)
 	r.Masters[cmd.Master] = c
 	return accepted()

@@ -31,6 +31,26 @@ type Config struct {
 	PauseWrites bool `json:"pauseWrites,omitempty"`
 	// Observe decides and says so, but writes nothing.
 	Observe bool `json:"observe,omitempty"`
+	// Paused leaves every change to persons: what they ask for is done, nothing else.
+	Paused bool `json:"paused,omitempty"`
+	// HoldUnfenced makes a failover wait for a person while the old master may still
+	// be acknowledging writes (unfenced-failover: hold).
+	HoldUnfenced bool `json:"holdUnfenced,omitempty"`
+	// MinInterval is the least time between two automatic failovers; zero is
+	// DefaultMinInterval, negative is none. It never holds a handover back.
+	MinInterval time.Duration `json:"minInterval,omitempty"`
+}
+
+// DefaultMinInterval is how long after a failover the next one waits, so that a fault
+// of the surroundings is not answered by moving a master around. It is shorter than
+// anything that a person would do twice.
+const DefaultMinInterval = 5 * time.Second
+
+func (c Config) minInterval() time.Duration {
+	if c.MinInterval == 0 {
+		return DefaultMinInterval
+	}
+	return c.MinInterval
 }
 
 // DefaultConfig returns Sentinel's defaults where Sentinel has the setting.

@@ -89,6 +89,9 @@ func (s *State) tellVerdict(v Verdict, e Evidence) {
 				Leader: s.me, Term: s.lead.term}})
 		}
 	}
+	if v == VerdictAlive && s.inv != nil {
+		s.inv.back = never
+	}
 	if v == VerdictAlive && was != VerdictAlive {
 		s.lead.evidence, s.told.noGood, s.told.would = -1, false, VerdictUnknown
 	}
@@ -154,9 +157,17 @@ func (s *State) candidates(since Time) []Candidate {
 		if m.ID == s.com.Master.Instance {
 			continue
 		}
-		c := Candidate{ID: m.ID, Addr: m.Addr, Name: m.Name, Failed: s.lead.failed[m.ID]}
+		c := Candidate{ID: m.ID, Addr: m.Addr, Name: m.Name, Failed: s.lead.failed[m.ID], Gone: s.absent(m.ID)}
 		if o := s.obs[m.ID]; o != nil {
-			c.Health, c.Reply, c.Info, c.Stale = o.health, o.reply, o.info, o.infoAt < since
+			c.Health, c.Reply, c.Info, c.Stale, c.Age = o.health, o.reply, o.info, o.infoAt < since, s.com.age(o.info)
+		}
+		if i := s.instance(m.ID); i != nil {
+			c.Deleting = i.Deleting
+			if i.Priority >= 0 && c.Info != nil {
+				info := *c.Info
+				info.Priority = i.Priority
+				c.Info = &info
+			}
 		}
 		out = append(out, c)
 	}
@@ -166,8 +177,14 @@ func (s *State) candidates(since Time) []Candidate {
 // begin proposes a failover, or says why there is none.
 // since is when the round began: what a replica said before does not count.
 func (s *State) begin(v Verdict, e Evidence, since Time) {
-	choice := Choose(s.candidates(since), s.com.Knows, "")
+	choice, wait := s.choose(since)
 	why := e.why(v, s.com.Config.DownAfter)
+	if wait != "" {
+		s.lead.noRoundBefore = s.now + vacateAgain
+		s.wake(s.lead.noRoundBefore)
+		s.await(why + "; waiting for " + wait + ", which may have more")
+		return
+	}
 	if choice.Best == nil {
 		s.lead.noRoundBefore = s.now + min(time.Second, s.com.Config.DownAfter)
 		s.wake(s.lead.noRoundBefore)
@@ -180,11 +197,39 @@ func (s *State) begin(v Verdict, e Evidence, since Time) {
 		}
 		return
 	}
-	if s.com.Config.Observe {
+	if _, idle := s.idle(); idle {
 		s.would(v, why, choice)
 		return
 	}
+	if s.holdBack(v, why) {
+		return
+	}
 	s.beginPlan(KindFailover, why, choice)
+}
+
+// holdBack reports whether a failover has to wait although the evidence is enough:
+// the last one was a moment ago, or a person wants to decide about a master that may
+// still be acknowledging writes.
+func (s *State) holdBack(v Verdict, why string) bool {
+	if next := s.failedOver + s.com.Config.minInterval(); v != VerdictBack && s.failedOver != never && s.now < next {
+		s.lead.noRoundBefore = next
+		s.wake(next)
+		s.await(why + "; the last failover was less than " + s.com.Config.minInterval().String() + " ago, so this one waits")
+		return true
+	}
+	if who := s.contested(); who != "" {
+		s.lead.noRoundBefore = s.now + time.Second
+		s.wake(s.lead.noRoundBefore)
+		s.await(why + "; held: " + who)
+		return true
+	}
+	if v == VerdictSilence && s.com.Config.HoldUnfenced && !s.absent(s.com.Master.Instance) {
+		s.lead.noRoundBefore = s.now + time.Second
+		s.wake(s.lead.noRoundBefore)
+		s.await(why + "; it cannot be fenced and may be acknowledging writes: held (unfenced-failover: hold), a person can ask for failover")
+		return true
+	}
+	return false
 }
 
 // would says what observe mode keeps from being done.
@@ -195,7 +240,7 @@ func (s *State) would(v Verdict, why string, choice Choice) {
 		return
 	}
 	s.told.would = v
-	s.emit(EventWould, s.master(), fmt.Sprintf("would fail over to %s (%s): %s", choice.Best.Addr, choice.Reason, why))
+	s.emit(EventWould, s.master(), fmt.Sprintf("would fail over to %s (%s): %s", choice.Best, choice.Reason, why))
 }
 
 // beginPlan proposes the next epoch.
@@ -205,7 +250,7 @@ func (s *State) beginPlan(kind Kind, why string, choice Choice) {
 	if s.lead.evidence < 0 {
 		s.lead.evidence = s.now
 	}
-	p := &Plan{Epoch: epoch, Kind: kind, Old: s.com.Master, New: Assignment{Epoch: epoch, Instance: best.ID, Addr: best.Addr},
+	p := &Plan{Epoch: epoch, Kind: kind, Old: s.com.Master, New: Assignment{Epoch: epoch, Instance: best.ID, Addr: best.Addr, Name: best.Name},
 		Why: why, LeftOut: choice.LeftOut, Lost: s.estimate(best.Info), Leader: s.me, Term: s.lead.term, Begun: s.wall,
 		Lineage: lineageOf(best.Info)}
 	if kind == KindHandover {
@@ -213,13 +258,13 @@ func (s *State) beginPlan(kind Kind, why string, choice Choice) {
 	}
 	p.Notes = []Note{
 		{0, "evidence", why},
-		{s.after(s.now), "chosen", fmt.Sprintf("%s (offset %d, %s); left out: %s", best.Addr, best.Info.Offset, choice.Reason, list(choice.LeftOut))},
+		{s.after(s.now), "chosen", fmt.Sprintf("%s (offset %d, %s); left out: %s", best, best.Info.Offset, choice.Reason, list(choice.LeftOut))},
 	}
 	s.lead.beginning = s.now
 	s.wake(s.now + time.Second)
 	s.emit(EventEvidence, s.master(), why)
 	s.emit(EventChosen, s.obs[best.ID], p.Notes[1].Text)
-	s.emit(EventTryFailover, s.master(), fmt.Sprintf("epoch %s: %s to %s (%s)", epoch, kind, best.Addr, why))
+	s.emit(EventTryFailover, s.master(), fmt.Sprintf("epoch %s: %s to %s (%s)", epoch, kind, best, why))
 	s.propose(Command{Type: CmdBegin, Epoch: epoch, Plan: p})
 }
 
@@ -242,7 +287,7 @@ func list(left []Rejected) string {
 		if i > 0 {
 			text += ", "
 		}
-		text += r.Addr.String() + " (" + r.Why + ")"
+		text += r.String() + " (" + r.Why + ")"
 	}
 	return text
 }

@@ -25,6 +25,8 @@ type driver struct {
 type stepKey struct {
 	op       Op
 	instance InstanceID
+	// again is set for what is done a second time on purpose.
+	again bool
 }
 
 // step is one action on one instance, tried until it is done.
@@ -110,7 +112,10 @@ func (s *State) driverOf(p *Plan) *driver {
 
 // run sends a step if it is not under way or done, and returns it.
 func (s *State) run(d *driver, do Do) *step {
-	key := stepKey{do.Op, do.Instance}
+	return s.runAs(d, stepKey{op: do.Op, instance: do.Instance}, do)
+}
+
+func (s *State) runAs(d *driver, key stepKey, do Do) *step {
 	st := d.steps[key]
 	if st == nil {
 		st = &step{}
@@ -172,7 +177,7 @@ func (s *State) driveFencing(p *Plan, d *driver) {
 	if !fence.ok() || fence.info == nil {
 		return
 	}
-	s.noteOnce(d, "fenced", fmt.Sprintf("%s is read-only at offset %d", p.Old.Addr, fence.info.Offset))
+	s.noteOnce(d, "fenced", fmt.Sprintf("%s is read-only at offset %d", p.Old, fence.info.Offset))
 	await := s.run(d, Do{Op: OpAwait, Instance: p.New.Instance, Addr: p.New.Addr, Offset: fence.info.Offset, ReplID: fence.info.ReplID, Timeout: s.com.Config.CatchUp})
 	if await.failed() {
 		d.undo = await.detail
@@ -182,7 +187,7 @@ func (s *State) driveFencing(p *Plan, d *driver) {
 	if !await.ok() || await.info == nil {
 		return
 	}
-	s.noteOnce(d, "caught up", fmt.Sprintf("%s has offset %d", p.New.Addr, await.info.Offset))
+	s.noteOnce(d, "caught up", fmt.Sprintf("%s has offset %d", p.New, await.info.Offset))
 	s.proposeNext(d, Command{Type: CmdAdvance, Phase: PhasePromoting, Reason: "fenced"})
 }
 
@@ -191,10 +196,10 @@ func (s *State) driveFencing(p *Plan, d *driver) {
 // and whichever of the two the log has first is true. A leader that has just come
 // waits until a step of its predecessor cannot land any more.
 func (s *State) undo(p *Plan, d *driver) {
-	if fence := d.steps[stepKey{OpFence, p.Old.Instance}]; fence != nil && fence.flying {
+	if fence := d.steps[stepKey{op: OpFence, instance: p.Old.Instance}]; fence != nil && fence.flying {
 		return
 	}
-	if await := d.steps[stepKey{OpAwait, p.New.Instance}]; await != nil && await.flying {
+	if await := d.steps[stepKey{op: OpAwait, instance: p.New.Instance}]; await != nil && await.flying {
 		return
 	}
 	if quiet := s.lead.since + leaderLease + s.com.Config.actionTimeout(); p.Term != s.lead.term && s.now < quiet {
@@ -217,11 +222,16 @@ func (s *State) driveFollowing(p *Plan, d *driver) {
 	lost := s.lostAgain(d)
 	ready := lost != ""
 	if ready {
-		s.note(d, "lost", p.New.Addr.String()+" "+lost)
+		s.note(d, "lost", p.New.String()+" "+lost)
 	} else {
 		ready = s.followers(p, d, true)
+		followed, done := s.flipDone(p, d)
+		ready = done && ready
 		if p.Kind == KindHandover {
-			ready = s.clearOld(p, d) && ready
+			ready = s.clearOld(p, d, false) && ready
+			if followed { // who came back to the old master before the Service moved
+				ready = s.clearOld(p, d, true) && ready
+			}
 		}
 	}
 	if !ready && s.now < limit {
@@ -257,15 +267,15 @@ func (s *State) lostAgain(d *driver) string {
 
 // clearOld sends the old master's clients away and lets them write again, there
 // where they end up.
-func (s *State) clearOld(p *Plan, d *driver) bool {
+func (s *State) clearOld(p *Plan, d *driver, again bool) bool {
 	old := Do{Instance: p.Old.Instance, Addr: p.Old.Addr}
 	if o := s.obs[p.Old.Instance]; o == nil || o.health != HealthUp {
 		return true
 	}
 	kill, unpause := old, old
 	kill.Op, unpause.Op = OpKillClients, OpUnpause
-	done := settled(s.run(d, kill))
-	if s.com.Config.PauseWrites {
+	done := settled(s.runAs(d, stepKey{OpKillClients, p.Old.Instance, again}, kill))
+	if s.com.Config.PauseWrites && !again {
 		done = settled(s.run(d, unpause)) && done
 	}
 	return done

@@ -44,6 +44,13 @@ const (
 	EventFenced        EventName = "+fenced"
 	EventFaulted       EventName = "+action-failed"
 	EventChosen        EventName = "+chosen"
+	EventAdopted       EventName = "+adopted"
+	EventWaiting       EventName = "+waiting"
+	EventReleased      EventName = "+released"
+	EventResumed       EventName = "+resumed"
+	EventPaused        EventName = "+paused"
+	EventContested     EventName = "+contested"
+	EventContestedEnd  EventName = "-contested"
 )
 
 // Event is something that happened, for people and for Sentinel clients.
@@ -82,7 +89,7 @@ func payloadTail(name EventName, reason string) string {
 	switch name {
 	case EventOdown:
 		return " " + reason
-	case EventHeld, EventHeldEnd, EventWould, EventState, EventRefused, EventEvidence, EventFenced, EventFaulted, EventAborted, EventChosen:
+	case EventHeld, EventHeldEnd, EventWould, EventState, EventRefused, EventEvidence, EventFenced, EventFaulted, EventAborted, EventChosen, EventWaiting, EventContested:
 		return " # " + reason
 	default:
 		return ""

@@ -25,7 +25,8 @@ func (w *world) fault(t *rapid.T) {
 	case "thaw":
 		r.thaw()
 	case "restart with data":
-		r.restart(true, false)
+		// An empty one that takes writes empties its replicas by itself: not ours to keep.
+		r.restart(true, r.keys == 0)
 		w.lose(r)
 	case "restart fenced":
 		r.restart(true, true)
@@ -44,8 +45,7 @@ func (w *world) fault(t *rapid.T) {
 	case "nolead":
 		w.lead(nil)
 	case "no one":
-		// An empty one that takes writes empties its replicas by itself: not ours to keep.
-		if r.keys > 0 {
+		if r.keys > 0 { // as above
 			r.replicaOf(sentinel.Addr{})
 		}
 	case "handover":

@@ -63,6 +63,32 @@ type (
 	// proposes those that the registry does not have.
 	Wanted struct{ Monitors []Command }
 
+	// Inventories names all masters and the instances that exist according to whoever
+	// runs them: the Kubernetes API. It replaces the one before as a whole.
+	Inventories struct {
+		All []Inventory
+		// Unsure is set while a part of them could not be read: what is missing may
+		// exist all the same, so nothing is forgotten.
+		Unsure bool
+	}
+
+	// Flipped tells that a Service follows the master of an epoch.
+	Flipped struct {
+		Master  string
+		Epoch   Epoch
+		Service string
+	}
+
+	// Foreign is a Sentinel that greets others through an instance of ours.
+	Foreign struct {
+		Master   string
+		Instance InstanceID
+		ID       WatcherID
+		Addr     Addr
+		// Name is what it calls the master.
+		Name string
+	}
+
 	// Pushed is the leader's word about a commit that this watcher's own log may
 	// not show yet.
 	Pushed struct {
@@ -80,6 +106,8 @@ type (
 	Membership struct {
 		Me     WatcherID
 		Voters []WatcherID
+		// Generation is that of the cluster: epochs of an earlier one are never used again.
+		Generation uint32
 	}
 
 	// Done is the outcome of an action that was handed out with Do.
@@ -112,21 +140,70 @@ type (
 		// instance ID, a name or host:port.
 		To    string
 		Force bool
+		// For bounds a pause; zero does not.
+		For time.Duration
+		// Why is the reason that people read, "" for "asked".
+		Why string
 	}
 )
 
-func (Probe) input()      {}
-func (PeerAsk) input()    {}
-func (PeerReport) input() {}
-func (Applied) input()    {}
-func (Restored) input()   {}
-func (Wanted) input()     {}
-func (Pushed) input()     {}
-func (Led) input()        {}
-func (Membership) input() {}
-func (Done) input()       {}
-func (Proposed) input()   {}
-func (Request) input()    {}
+func (Probe) input()       {}
+func (PeerAsk) input()     {}
+func (PeerReport) input()  {}
+func (Applied) input()     {}
+func (Restored) input()    {}
+func (Wanted) input()      {}
+func (Inventories) input() {}
+func (Inventory) input()   {}
+func (Flipped) input()     {}
+func (Foreign) input()     {}
+func (Pushed) input()      {}
+func (Led) input()         {}
+func (Membership) input()  {}
+func (Done) input()        {}
+func (Proposed) input()    {}
+func (Request) input()     {}
+
+// Inventory is one master as its StatefulSet describes it.
+type Inventory struct {
+	Master string
+	// Owner names the StatefulSet. Another owner's master of the same name is another
+	// master: nothing that was decided for the one counts for the other.
+	Owner  string
+	Config Config
+	// Instances are the pods that exist, in the order of their ordinals.
+	Instances []Instance
+	// Expected is how many there should be.
+	Expected int
+	// Serves is set when a Service follows the master, so that a plan is not done
+	// before that has moved too.
+	Serves bool
+	// Others are the addresses of other masters' pods, filled in by the Router.
+	Others []Addr
+	// Floor is the highest epoch that is written on any of the objects: a lower one
+	// must not be used again, whatever the log says.
+	Floor Epoch
+}
+
+// Instance is one pod of an inventory.
+type Instance struct {
+	ID InstanceID
+	// Addr is zero while the pod has no address.
+	Addr Addr
+	// Name is the pod's name, Ordinal its number in the StatefulSet.
+	Name    string
+	Ordinal int
+	// Data names the volume that holds its data, so that a successor of the same name
+	// can be told to have it; "" when the data dies with the pod.
+	Data string
+	// Priority takes the place of replica-priority; -1 leaves that to Redis.
+	Priority int
+	// Deleting is set when the pod is being deleted or evicted. Patience is how long
+	// after that was seen a handover should begin, which depends on how long the pod
+	// goes on serving.
+	Deleting bool
+	Patience time.Duration
+}
 
 // Outcome says how an action or a proposal ended. Zero is unknown: it may or
 // may not have happened, or may still happen.
@@ -174,7 +251,37 @@ const (
 	RequestFailover
 	// RequestSentinelFailover is SENTINEL FAILOVER: a handover if the master lives.
 	RequestSentinelFailover
+	// RequestRelease gives the master back as it was found: triwatch watches on, and
+	// writes nothing until RequestResume.
+	RequestRelease
+	// RequestPause leaves everything to persons, for Request.For or until RequestResume.
+	RequestPause
+	RequestResume
+	// RequestAdopt makes master whom Request.To names, or the only instance that says
+	// it is. With Force the data of others may be replaced.
+	RequestAdopt
 )
+
+// String returns the word that people read.
+func (k RequestKind) String() string {
+	switch k {
+	case RequestHandover:
+		return "handover"
+	case RequestFailover, RequestSentinelFailover:
+		return "failover"
+	case RequestRelease:
+		return "release"
+	case RequestAdopt:
+		return "adopt"
+	case RequestPause:
+		return "pause"
+	case RequestResume:
+		return "resume"
+	case RequestUnknown:
+		return "unknown"
+	}
+	return "unknown"
+}
 
 // Ask is the leader's question to all watchers about one master.
 type Ask struct {

@@ -6,7 +6,7 @@ func (s *State) drivePromoting(p *Plan, d *driver) {
 		return
 	}
 	cand := s.obs[p.New.Instance]
-	promote := d.steps[stepKey{OpPromote, p.New.Instance}]
+	promote := d.steps[stepKey{op: OpPromote, instance: p.New.Instance}]
 	if promote == nil || (!promote.ok() && !promote.flying) {
 		if why := s.unfit(p, cand); why != "" {
 			s.replaceCandidate(p, d, promote, why)
@@ -17,7 +17,7 @@ func (s *State) drivePromoting(p *Plan, d *driver) {
 		return
 	}
 	if promote == nil {
-		s.emit(EventSendNoOne, cand, "promoting "+p.New.Addr.String())
+		s.emit(EventSendNoOne, cand, "promoting "+p.New.String())
 	}
 	if !promote.failed() {
 		promote = s.run(d, s.promotion(p))
@@ -29,11 +29,11 @@ func (s *State) drivePromoting(p *Plan, d *driver) {
 	if !promote.ok() || promote.info == nil {
 		return
 	}
-	s.noteOnce(d, "promoted", p.New.Addr.String()+" answers role master")
-	s.emit(EventPromoted, cand, p.New.Addr.String()+" answers role master")
+	s.noteOnce(d, "promoted", p.New.String()+" answers role master")
+	s.emit(EventPromoted, cand, p.New.String()+" answers role master")
 	s.followers(p, d, false)
 	reason := ""
-	if d.steps[stepKey{OpFence, p.Old.Instance}].ok() {
+	if d.steps[stepKey{op: OpFence, instance: p.Old.Instance}].ok() {
 		reason = "fenced"
 	}
 	s.proposeNext(d, Command{Type: CmdAdvance, Phase: PhasePromoted, Reason: reason, Lineage: lineageOf(promote.info)})
@@ -54,10 +54,10 @@ func (s *State) promotion(p *Plan) Do {
 // a frozen process finds it in its socket when it wakes.
 func (s *State) fenceIfAlive(p *Plan, d *driver) bool {
 	old := s.obs[p.Old.Instance]
-	if old == nil || old.health == HealthCrashed {
-		return true
+	if old == nil || old.health == HealthCrashed || old.health != HealthUp && s.absent(old.id) || s.strayed(old.id) {
+		return true // nobody is there, or somebody else by now
 	}
-	st := d.steps[stepKey{OpFence, p.Old.Instance}]
+	st := d.steps[stepKey{op: OpFence, instance: p.Old.Instance}]
 	if st == nil {
 		st = s.run(d, Do{Op: OpFence, Instance: p.Old.Instance, Addr: p.Old.Addr})
 	}
@@ -87,6 +87,9 @@ const unfitUnheard = "has not said who it is since its connection was lost"
 // unfit says why a candidate must not be promoted after all, "" if it may. A
 // leader that found the plan in the log looks before it acts.
 func (s *State) unfit(p *Plan, o *observation) string {
+	if s.strayed(p.New.Instance) {
+		return "is not at its address any more"
+	}
 	if o == nil || o.info == nil || o.infoAt < s.lead.since {
 		if s.now < s.lead.since+s.com.Config.actionTimeout() {
 			s.wake(s.lead.since + s.com.Config.actionTimeout())
@@ -138,5 +141,5 @@ func (s *State) replaceCandidate(p *Plan, d *driver, promote *step, why string) 
 	if promote.failed() {
 		s.lead.failed[p.New.Instance] = true
 	}
-	s.abort(p, d, p.New.Addr.String()+" "+why)
+	s.abort(p, d, p.New.String()+" "+why)
 }

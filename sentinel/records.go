@@ -10,11 +10,19 @@ const sparsely = time.Second
 
 // keepRecords proposes what was learnt and has to outlive this leader.
 func (s *State) keepRecords() {
-	if s.com.Plan != nil || s.lead.beginning != never || s.com.Config.Observe && s.com.Adopted {
+	if s.com.Released && s.com.Plan == nil && s.com.Adopted {
+		s.giveBack()
+		return
+	}
+	if s.com.Plan != nil || s.lead.beginning != never || s.isIdle() && s.com.Adopted {
 		return
 	}
 	if !s.com.Adopted {
-		s.adopt()
+		if s.com.Pods {
+			s.adoptPods()
+		} else {
+			s.adopt()
+		}
 		return
 	}
 	s.discover()
@@ -53,7 +61,7 @@ func (s *State) adoptOther(at Assignment) {
 	if m == nil || m.health != HealthUp || m.info == nil || m.info.Role != RoleMaster || m.info.Keys < 0 || !m.told(s.lead.since) {
 		return
 	}
-	s.proposeSparsely(Command{Type: CmdAdopt, At: at, Epoch: at.Epoch, Reason: "found as the master of " + s.com.Master.Addr.String(),
+	s.proposeSparsely(Command{Type: CmdAdopt, At: at, Epoch: at.Epoch, Reason: "found as the master of " + s.com.Master.String(),
 		Lineage: lineageOf(m.info), Members: s.attached(m.info)})
 }
 
@@ -64,6 +72,9 @@ func lineageOf(i *Info) Lineage {
 // attached are the replicas that a master names and that are not members yet.
 func (s *State) attached(i *Info) []Member {
 	var out []Member
+	if s.com.Pods {
+		return nil // the inventory alone says who belongs to it
+	}
 	for _, r := range i.Replicas {
 		if r.Addr.Port == 0 || s.hasAddr(r.Addr) {
 			continue
@@ -155,7 +166,7 @@ func (s *State) othersHeard(o *observation) bool {
 	case missing == nil:
 		return true
 	case !sameData(o.info, s.com.Lineage.ReplID, best):
-		s.refuse(o, "runs anew, and "+missing.addr.String()+" cannot be asked whether it has more: nobody is made to follow it until then")
+		s.refuse(o, "runs anew, and "+s.called(missing)+" cannot be asked whether it has more: nobody is made to follow it until then")
 		return false
 	case s.now < wait:
 		s.wake(wait)
@@ -183,7 +194,7 @@ func (s *State) unknownMore(i *Info, r *observation) string {
 	if s.took(r.info, i) || s.com.Knows(r.info.ReplID) || r.info.Keys <= 2*i.Keys {
 		return ""
 	}
-	return fmt.Sprintf("runs anew with %d keys, and %s has %d under a replication id that is not known: a person must decide", i.Keys, r.addr, r.info.Keys)
+	return fmt.Sprintf("runs anew with %d keys, and %s has %d under a replication id that is not known: a person must decide", i.Keys, s.called(r), r.info.Keys)
 }
 
 // tune sets repl-ping-replica-period 1 on every member, so that an idle master's
@@ -210,6 +221,9 @@ func (s *State) tuned(o *observation, ev Done) {
 		return
 	}
 	was, now := int(integer(ev.Detail)), 1
+	if m := s.com.Member(o.id); s.com.Released && m != nil {
+		was, now = m.PingWas, m.PingWas
+	}
 	if ev.Result == OutcomeRefused {
 		was, now = 10, 10
 	}
@@ -218,7 +232,7 @@ func (s *State) tuned(o *observation, ev Done) {
 
 // propose hands a command to the log.
 func (s *State) propose(c Command) {
-	c.Level, c.Master, c.Wall = CommandLevel, s.com.Name, s.wall
+	c.Level, c.Master, c.Wall = c.Type.level(), s.com.Name, s.wall
 	s.act(Propose{c})
 }
 

@@ -19,6 +19,8 @@ type mending struct {
 	id   ActionID
 	op   Op
 	sent Time
+	// evict sends the clients away afterwards: they came for a master.
+	evict bool
 }
 
 // mendAgain is the pause between two repairs of one instance.
@@ -37,7 +39,7 @@ const (
 
 // repair makes Redis say what is committed while no plan is open.
 func (s *State) repair() {
-	if s.com.Plan != nil || !s.com.Adopted || s.lead.beginning != never || s.com.Config.Observe || s.round != nil {
+	if s.com.Plan != nil || !s.com.Adopted || s.lead.beginning != never || s.isIdle() || s.round != nil {
 		return
 	}
 	o := s.master()
@@ -61,6 +63,7 @@ func (s *State) repair() {
 		s.repairMaster(o)
 		return
 	}
+	delete(s.told.refused, s.com.Master.Instance)
 	for _, m := range s.com.Members {
 		if m.ID != s.com.Master.Instance {
 			s.mendFollower(m, s.com.Master.Addr, o)
@@ -86,6 +89,11 @@ func (s *State) repairMaster(o *observation) {
 	if o.info.Fenced() {
 		s.emit(EventRoleChange, o, "the committed master is fenced and no plan is open: it gets its writes back")
 		s.mendWith(o, Do{Op: OpUnfence, Instance: o.id, Addr: o.addr})
+		return
+	}
+	if s.chosenByPerson() {
+		s.emit(EventRoleChange, o, "a person chose it: it is made master")
+		s.mendWith(o, Do{Op: OpPromote, Instance: o.id, Addr: o.addr})
 		return
 	}
 	misled := s.misled(o)
@@ -118,7 +126,7 @@ func (s *State) moved(o *observation) bool {
 	for _, m := range s.com.Members {
 		other := s.obs[m.ID]
 		if other != nil && other.addr.Same(o.info.Master) && other.info != nil && other.info.Role == RoleMaster {
-			s.refuse(o, "follows "+other.addr.String()+", which is a master: somebody else moved it, a person must decide")
+			s.refuse(o, "follows "+s.called(other)+", which is a master: somebody else moved it, a person must decide")
 			return true
 		}
 	}
@@ -173,7 +181,7 @@ func (s *State) promoted(p *Plan, d *driver) *observation {
 		return nil
 	}
 	run := s.masterRun()
-	if promote := d.steps[stepKey{OpPromote, p.New.Instance}]; promote.ok() && promote.info != nil {
+	if promote := d.steps[stepKey{op: OpPromote, instance: p.New.Instance}]; promote.ok() && promote.info != nil {
 		run = promote.info.RunID
 	} else if p.Phase != PhasePromoted {
 		return nil
@@ -220,6 +228,10 @@ func (s *State) mendFollower(m Member, master Addr, mo *observation) standing {
 	if o == nil {
 		return standingUnknown
 	}
+	if s.absent(m.ID) {
+		s.fenceAtLarge(m, o)
+		return standingGone // whatever still runs there is not ours any more
+	}
 	if _, flying := s.mend.flying[m.ID]; flying {
 		return standingBusy
 	}
@@ -254,7 +266,13 @@ func (s *State) mendFollower(m Member, master Addr, mo *observation) standing {
 	if !o.info.Empty() && !s.proved(mo) {
 		return standingBusy
 	}
-	if why := mayFollow(o.info, mo.info); why != "" {
+	why := mayFollow(o.info, mo.info)
+	if s.forced() && mo.info.Keys >= 0 && !mo.info.Loading && !mo.info.Syncing {
+		why = ""
+	} else if why == "" && s.foreign(m, o) {
+		why = "it has data that was never seen to be of this data set: a person must decide (empty it, or take it away)"
+	}
+	if why != "" {
 		s.refuse(o, why)
 		return standingRefused
 	}
@@ -268,8 +286,16 @@ func (s *State) mendFollower(m Member, master Addr, mo *observation) standing {
 	case s.com.Plan != nil:
 		name = EventReconfSent
 	}
-	s.emit(name, o, "made a replica of "+master.String())
+	s.emit(name, o, "made a replica of "+s.called(mo))
+	// Clients of a demoted master would get READONLY for as long as they stay. In a
+	// handover the plan sends them away.
+	p := s.com.Plan
+	evict := (o.info.Role == RoleMaster || o.info.Fenced()) && (p == nil || p.Kind != KindHandover || p.Old.Instance != m.ID)
 	s.mendWith(o, Do{Op: OpReplicate, Instance: m.ID, Addr: m.Addr, To: master})
+	if f := s.mend.flying[m.ID]; evict {
+		f.evict = true
+		s.mend.flying[m.ID] = f
+	}
 	return standingBusy
 }
 
@@ -287,6 +313,27 @@ func (s *State) syncing(master Addr) int {
 		}
 	}
 	return n
+}
+
+// foreign reports whether an instance of an inventory has data that may be another
+// data set's: it was there before the master was adopted, or has a volume of its own
+// past, and its replication id tells nothing.
+func (s *State) foreign(m Member, o *observation) bool {
+	return s.com.Pods && !m.Ours && !o.info.Empty() && !s.com.Knows(o.info.ReplID) && !s.com.Knows(o.info.ReplID2)
+}
+
+// fenceAtLarge fences a former master whose pod is gone, when it is heard again.
+func (s *State) fenceAtLarge(m Member, o *observation) {
+	if o.told(s.lead.since) && o.info.Role == RoleMaster && s.mendable(o) {
+		s.emit(EventFenced, o, "its pod is gone and it was master: fenced")
+		s.mendWith(o, Do{Op: OpFence, Instance: m.ID, Addr: m.Addr})
+	}
+}
+
+// knownRun reports whether an absent instance is certainly the process that it was:
+// whoever else answers there is left out, see impostor.
+func (s *State) knownRun(o *observation) bool {
+	return o.info != nil && o.info.RunID != "" && !s.inv.taken[o.id] && (o.id != s.com.Master.Instance || o.info.RunID == s.masterRun())
 }
 
 // mayFollow is invariant 5: it says why an instance must not be made a replica of
@@ -310,7 +357,10 @@ func mayFollow(i, master *Info) string {
 // mendable reports whether what we know is newer than what we last did, and the
 // last repair is long enough ago.
 func (s *State) mendable(o *observation) bool {
-	if !o.told(s.lead.since) || o.health != HealthUp || o.infoAt < o.written {
+	if !o.told(s.lead.since) || o.health != HealthUp || o.infoAt < o.written || s.absent(o.id) && !s.knownRun(o) {
+		return false
+	}
+	if s.strayed(o.id) {
 		return false
 	}
 	if _, flying := s.mend.flying[o.id]; flying {
@@ -337,6 +387,9 @@ func (s *State) mendWith(o *observation, do Do) {
 
 // refuse says once why an instance is left as it is.
 func (s *State) refuse(o *observation, why string) {
+	if o == nil {
+		return
+	}
 	if s.told.refused[o.id] == why {
 		return
 	}
@@ -378,12 +431,20 @@ func (s *State) takeDone(ev Done) {
 	if f.op == OpReplicate {
 		s.emit(EventReconfDone, o, "follows "+s.followed(o))
 	}
+	if f.evict {
+		s.mendWith(o, Do{Op: OpKillClients, Instance: id, Addr: o.addr})
+	}
 }
 
 // followed is the address that an instance says it follows.
 func (s *State) followed(o *observation) string {
 	if o.info == nil {
 		return "nobody known"
+	}
+	for _, m := range s.com.Members {
+		if m.Addr.Same(o.info.Master) {
+			return called(m.Name, m.Addr)
+		}
 	}
 	return o.info.Master.String()
 }

@@ -13,6 +13,9 @@ type Router struct {
 	voters []WatcherID
 	led    Led
 	wanted []Command
+	inv    map[string]Inventory // nil on hosts
+	unsure bool
+	gen    uint32
 	tried  map[string]Time
 	states map[string]*State
 	names  []string // of states, in order; nil when they have changed
@@ -54,6 +57,11 @@ func (r *Router) Deadline() Time {
 				d = min(d, r.tried[w.Master])
 			}
 		}
+		for name := range r.inv {
+			if r.states[name] == nil && r.tried[name] > 0 {
+				d = min(d, r.tried[name])
+			}
+		}
 	}
 	return d
 }
@@ -74,13 +82,15 @@ func (r *Router) Step(in Input) []Action {
 		r.led = ev
 		out = r.all(in)
 	case Membership:
-		r.me, r.voters = ev.Me, slices.Clone(ev.Voters)
+		r.me, r.voters, r.gen = ev.Me, slices.Clone(ev.Voters), ev.Generation
 		out = r.all(in)
 	case Restored:
 		r.restore(ev, in)
 		out = r.all(in)
 	case Wanted:
 		r.wanted = ev.Monitors
+	case Inventories:
+		out = r.takeInventories(ev, in)
 	case Applied:
 		out = r.applied(ev, in)
 	default:
@@ -117,6 +127,10 @@ func (r *Router) restore(ev Restored, in Input) {
 
 func (r *Router) add(c Committed, now Time) *State {
 	s := NewState(r.me, r.voters, c, now)
+	s.generation = r.gen
+	if inv, ok := r.inv[c.Name]; ok && inv.Owner == c.Owner {
+		s.takeInventory(inv)
+	}
 	r.states[c.Name], r.names = s, nil
 	if r.led.Leading {
 		s.takeLed(r.led)
@@ -127,14 +141,18 @@ func (r *Router) add(c Committed, now Time) *State {
 func (r *Router) applied(ev Applied, in Input) []Action {
 	c := ev.Command
 	switch c.Type {
-	case CmdMonitor:
+	case CmdMonitor, CmdEnrol:
 		reg := NewRegistry()
 		if r.states[c.Master] != nil || !reg.Apply(c).Accepted {
 			return nil
 		}
 		s := r.add(*reg.Masters[c.Master], in.At)
 		s.out = nil
-		first := Emit{Event{Name: EventMonitor, Master: c.Master, Epoch: c.At.Epoch, Reason: "watching " + c.At.Addr.String(),
+		where := c.At.Addr.String()
+		if c.Type == CmdEnrol {
+			where = itoa(len(c.Members)) + " pods"
+		}
+		first := Emit{Event{Name: EventMonitor, Master: c.Master, Epoch: c.At.Epoch, Reason: "watching " + where,
 			Payload: masterPayload(c.Master, c.At.Addr) + " quorum " + itoa(c.Config.Quorum)}}
 		in.Event = nil
 		return append([]Action{first}, s.Step(in)...)
@@ -171,6 +189,69 @@ func (r *Router) propose(wall time.Time) []Action {
 		w.Wall = wall
 		out = append(out, Propose{w})
 	}
+	return append(out, r.enrol(wall)...)
+}
+
+// takeInventories hands every master its pods.
+func (r *Router) takeInventories(ev Inventories, in Input) []Action {
+	r.inv, r.unsure = map[string]Inventory{}, ev.Unsure
+	var out []Action
+	for n, inv := range ev.All {
+		inv.Others = addressesBut(ev.All, n)
+		r.inv[inv.Master] = inv
+		if s := r.states[inv.Master]; s != nil && s.com.Owner == inv.Owner {
+			in.Event = inv
+			out = append(out, s.Step(in)...)
+		}
+	}
+	return out
+}
+
+// addressesBut are the addresses of all pods but those of one master.
+func addressesBut(all []Inventory, but int) []Addr {
+	var out []Addr
+	for n, inv := range all {
+		for _, i := range inv.Instances {
+			if n != but && !i.Addr.IsZero() {
+				out = append(out, i.Addr)
+			}
+		}
+	}
+	return out
+}
+
+// enrol proposes to watch the masters that have an inventory, and to forget those
+// that have none any more.
+func (r *Router) enrol(wall time.Time) []Action {
+	if r.inv == nil {
+		return nil
+	}
+	var out []Action
+	for _, name := range slices.Sorted(maps.Keys(r.inv)) {
+		inv := r.inv[name]
+		if r.states[name] != nil || r.now < r.tried[name] || inv.Config.Validate() != nil {
+			continue
+		}
+		c := Command{Level: CmdEnrol.level(), Type: CmdEnrol, Master: name, Wall: wall, Config: &inv.Config, Owner: inv.Owner, Epoch: MakeEpoch(r.gen, 0)}
+		for _, i := range inv.Instances {
+			if !i.Addr.IsZero() {
+				c.Members = append(c.Members, i.member())
+			}
+		}
+		if len(c.Members) == 0 {
+			continue
+		}
+		r.tried[name] = r.now + sparsely
+		out = append(out, Propose{c})
+	}
+	for _, name := range r.Names() {
+		if s := r.states[name]; s.com.Pods && !r.unsure && s.com.Plan == nil && r.now >= r.tried[name] {
+			if inv, ok := r.inv[name]; !ok || inv.Owner != s.com.Owner {
+				r.tried[name] = r.now + sparsely
+				out = append(out, Propose{Command{Level: CmdForget.level(), Type: CmdForget, Master: name, Wall: wall}})
+			}
+		}
+	}
 	return out
 }
 
@@ -189,6 +270,10 @@ func masterOf(ev InputEvent) string {
 	case Proposed:
 		return ev.Master
 	case Request:
+		return ev.Master
+	case Flipped:
+		return ev.Master
+	case Foreign:
 		return ev.Master
 	default:
 		return ""

@@ -80,6 +80,16 @@ func (s *script) word(word string, args []string) error {
 		s.view()
 	case "history":
 		s.history()
+	case "foreign-sentinel":
+		s.mark = s.w.now
+		for _, wt := range s.w.ws {
+			wt.step(sentinel.Foreign{Master: masterName, ID: "stranger", Addr: sentinel.Addr{Host: "10.0.9.1", Port: 26379}, Name: masterName})
+		}
+	case "pods", "delete", "gone", "replace", "flip", "floor":
+		if word != "pods" {
+			s.mark = s.w.now
+		}
+		return s.kube(word, args)
 	default:
 		s.mark = s.w.now
 		return s.fault(word, args)
@@ -196,6 +206,8 @@ func (s *script) config(args []string) error {
 			c.PauseWrites = true
 		case "observe":
 			c.Observe = true
+		case "hold-unfenced":
+			c.HoldUnfenced = true
 		default:
 			return fmt.Errorf("no setting %q", k)
 		}
@@ -275,6 +287,21 @@ func (s *script) request(args []string) error {
 		q.Kind = sentinel.RequestFailover
 	case "sentinel-failover":
 		q.Kind = sentinel.RequestSentinelFailover
+	case "release":
+		q.Kind = sentinel.RequestRelease
+	case "adopt":
+		q.Kind = sentinel.RequestAdopt
+		if q.Force = args[len(args)-1] == "force"; q.Force {
+			args = args[:len(args)-1]
+		}
+	case "pause":
+		q.Kind = sentinel.RequestPause
+		if len(args) > 1 {
+			q.For, _ = time.ParseDuration(args[1])
+			args = args[:1]
+		}
+	case "resume":
+		q.Kind = sentinel.RequestResume
 	default:
 		return fmt.Errorf("no such request")
 	}

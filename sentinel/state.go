@@ -23,6 +23,14 @@ type State struct {
 	now  Time
 	wall time.Time
 
+	// inv is what is known of the pods, nil on hosts.
+	inv        *inventory
+	generation uint32
+	// strangers are when each Sentinel that is not one of us was heard last.
+	strangers map[WatcherID]heardForeign
+	// failedOver is when this watcher last saw a failover committed, never before one.
+	failedOver Time
+
 	obs map[InstanceID]*observation
 	// suspect is when suspicion of the master began, negative if there is none.
 	suspect Time
@@ -80,6 +88,13 @@ type told struct {
 	would   Verdict
 	refused map[InstanceID]string
 	verdict Verdict
+	// unadopted is why no master is adopted.
+	unadopted, unadoptedSaid string
+	unadoptedSince           Time
+	// contested is who else decides.
+	contested string
+	// waiting is what a plan for the master waits for.
+	waiting string
 }
 
 // NewState returns the state of a watcher that knows of a master only what is
@@ -87,7 +102,7 @@ type told struct {
 func NewState(me WatcherID, voters []WatcherID, com Committed, now Time) *State {
 	s := &State{me: me, voters: slices.Clone(voters), com: com, served: com.Master, now: now, suspect: -1,
 		obs: map[InstanceID]*observation{}, peers: map[WatcherID]*peer{}, deadline: now}
-	s.lead.beginning = never
+	s.lead.beginning, s.failedOver = never, never
 	s.told.refused = map[InstanceID]string{}
 	return s
 }
@@ -143,13 +158,19 @@ func (s *State) take(ev InputEvent) {
 			s.com = c.Clone()
 			s.follow()
 		}
-	case Wanted: // the router's business
+	case Wanted, Inventories: // the router's business
+	case Inventory:
+		s.takeInventory(ev)
+	case Flipped:
+		s.takeFlipped(ev)
+	case Foreign:
+		s.takeForeign(ev)
 	case Pushed:
 		s.takePushed(ev)
 	case Led:
 		s.takeLed(ev)
 	case Membership:
-		s.me, s.voters = ev.Me, slices.Clone(ev.Voters)
+		s.me, s.voters, s.generation = ev.Me, slices.Clone(ev.Voters), ev.Generation
 		for id := range s.peers {
 			if !slices.Contains(s.voters, id) {
 				delete(s.peers, id)
@@ -174,7 +195,10 @@ func (s *State) settle() {
 	s.fulfil()
 	if s.lead.on {
 		s.askAll()
+		s.keepPods()
+		s.tellContested()
 		s.decide()
+		s.vacate()
 		s.grant()
 		s.carryOn()
 		s.repair()
@@ -224,6 +248,9 @@ func (s *State) takeProbe(p Probe) {
 	o := s.obs[p.Instance]
 	if o == nil || !o.addr.Same(p.Addr) {
 		return // no longer watched there
+	}
+	if s.impostor(o, p) {
+		return
 	}
 	before := ""
 	if o.info != nil {
@@ -367,8 +394,13 @@ func (s *State) serve(a Assignment) {
 	if from.Addr == a.Addr {
 		return
 	}
+	if from.Addr.IsZero() {
+		s.act(Emit{Event{Name: EventAdopted, Master: s.com.Name, Payload: masterPayload(s.com.Name, a.Addr), Instance: a.Instance, Epoch: a.Epoch,
+			Reason: "epoch " + a.Epoch.String() + ": " + a.String() + " is the first master"}})
+		return
+	}
 	s.act(Emit{Event{Name: EventSwitchMaster, Master: s.com.Name, Payload: switchPayload(s.com.Name, from.Addr, a.Addr),
-		Instance: a.Instance, Epoch: a.Epoch, Reason: "epoch " + a.Epoch.String() + ": " + a.Addr.String() + " is master"}})
+		Instance: a.Instance, Epoch: a.Epoch, Reason: "epoch " + a.Epoch.String() + ": " + a.String() + " is master"}})
 }
 
 // follow serves the committed master if it is newer than what is served.

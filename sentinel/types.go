@@ -122,4 +122,17 @@ type Assignment struct {
 	Epoch    Epoch      `json:"epoch"`
 	Instance InstanceID `json:"instance"`
 	Addr     Addr       `json:"addr"`
+	// Name is for people, "" where the address is all that there is.
+	Name string `json:"name,omitempty"`
+}
+
+// String returns the name, or the address where there is none.
+func (a Assignment) String() string { return called(a.Name, a.Addr) }
+
+// called is how people call an instance.
+func called(name string, a Addr) string {
+	if name != "" {
+		return name
+	}
+	return a.String()
 }

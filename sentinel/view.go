@@ -12,7 +12,8 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // shares nothing with the state.
 type View struct {
 	Name string `json:"name"`
-	// State is ok, degraded, suspect, held, down, failover, handover, unadopted or observed.
+	// State is ok, degraded, suspect, held, down, failover, handover, unadopted, observed,
+	// paused or released.
 	State   string     `json:"state"`
 	Epoch   Epoch      `json:"epoch"`
 	Master  Assignment `json:"master"`
@@ -26,6 +27,10 @@ type View struct {
 	Leading bool       `json:"leading"`
 	Config  Config     `json:"config"`
 	Plan    *Plan      `json:"plan,omitempty"`
+	// Foreign are the addresses of other Sentinels that watch it.
+	Foreign []string `json:"foreign,omitempty"`
+	// Released is set while a person has taken the master back.
+	Released bool `json:"released,omitempty"`
 	// Instances holds the master first, then the replicas by ID.
 	Instances []InstanceView `json:"instances"`
 }
@@ -50,6 +55,9 @@ type InstanceView struct {
 	Silent  Time       `json:"silentNs"`
 	InfoAge Time       `json:"infoAgeNs"`
 	Down    bool       `json:"down"`
+	// Deleting and Gone are about the pod.
+	Deleting bool `json:"deleting,omitempty"`
+	Gone     bool `json:"gone,omitempty"`
 	// Choice says what would become of it if the master died now; "" for the master.
 	Choice string `json:"choice,omitempty"`
 }
@@ -58,7 +66,7 @@ type InstanceView struct {
 func (s *State) View() View {
 	c := &s.com
 	v := View{Name: c.Name, Epoch: s.served.Epoch, Master: s.served, Quorum: c.Config.Quorum, Voters: len(s.voters), Leading: s.lead.on,
-		Config: c.Config, Acting: !c.Config.Observe}
+		Config: c.Config, Acting: !s.isIdle(), Released: c.Released, Foreign: s.foreigners()}
 	if c.Plan != nil {
 		p := *c.Plan
 		v.Plan = &p
@@ -106,6 +114,10 @@ func (s *State) instanceView(m Member) InstanceView {
 	if iv.Name == "" {
 		iv.Name = m.Addr.String()
 	}
+	if i := s.instance(m.ID); i != nil {
+		iv.Deleting = i.Deleting
+	}
+	iv.Gone = s.absent(m.ID)
 	o := s.obs[m.ID]
 	if o == nil {
 		return iv
@@ -157,20 +169,28 @@ func (s *State) condition() (state, note string) {
 	c := &s.com
 	o := s.master()
 	switch {
+	case c.Released:
+		return "released", "given back: nothing is written until triwatch resume " + c.Name
 	case c.Plan != nil:
 		return c.Plan.Kind.String(), fmt.Sprintf("epoch %s: %s to %s, %s", c.Plan.Epoch, c.Plan.Kind, c.Plan.New.Addr, c.Plan.Phase)
 	case !c.Adopted:
-		return "unadopted", "no master found yet at " + c.Master.Addr.String()
+		return "unadopted", "no master found yet" + s.expectedAt() + s.awaited()
 	case s.told.held:
 		return "held", "the watchers hear nothing, but a replica advances"
 	case o == nil || o.health == HealthUnknown:
 		return "unknown", "not heard yet"
 	case o.health == HealthDown || o.health == HealthCrashed:
-		return "down", "master " + o.addr.String() + " down: " + o.reply.String()
+		return "down", "master " + s.called(o) + " down: " + o.reply.String()
 	case o.health == HealthSuspect:
-		return "suspect", "master " + o.addr.String() + ": no answer for " + o.silent(s.now).Round(time.Millisecond).String()
+		return "suspect", "master " + s.called(o) + ": no answer for " + o.silent(s.now).Round(time.Millisecond).String()
 	case !o.reply.Usable() || (o.info != nil && o.info.Loading):
-		return "degraded", "master " + o.addr.String() + " answers: " + o.reply.String() + " " + o.detail
+		return "degraded", "master " + s.called(o) + " answers: " + o.reply.String() + " " + o.detail
+	}
+	if why := s.told.refused[c.Master.Instance]; why != "" {
+		return "degraded", "master " + s.called(o) + ": " + why
+	}
+	if why := s.contested(); why != "" && !s.isIdle() {
+		return "degraded", why
 	}
 	for _, m := range c.Members {
 		r := s.obs[m.ID]
@@ -178,17 +198,28 @@ func (s *State) condition() (state, note string) {
 			continue
 		}
 		if r.health == HealthDown || r.health == HealthCrashed {
-			return "degraded", r.addr.String() + " down for " + r.silent(s.now).Round(time.Second).String() + " (" + r.reply.String() + ")"
+			return "degraded", s.called(r) + " down for " + r.silent(s.now).Round(time.Second).String() + " (" + r.reply.String() + ")"
 		}
 		if why := s.told.refused[m.ID]; why != "" {
-			return "degraded", r.addr.String() + ": " + why
+			return "degraded", s.called(r) + ": " + why
 		}
 		if r.info != nil && r.info.Role == RoleReplica && !r.info.LinkUp {
-			return "degraded", r.addr.String() + " is not in sync"
+			return "degraded", s.called(r) + " is not in sync"
 		}
+	}
+	if s.paused() {
+		return "paused", s.pausedText() + ": nothing is done unasked"
 	}
 	if c.Config.Observe {
 		return "observed", "mode observe: nothing is written"
 	}
 	return "ok", ""
+}
+
+// awaited says what keeps a first master from being adopted.
+func (s *State) awaited() string {
+	if s.told.unadopted == "" {
+		return ""
+	}
+	return ": " + s.told.unadopted
 }

@@ -25,6 +25,9 @@ func (s *State) retarget() {
 	s.watched = mark
 	w := Watch{Master: s.com.Name, Targets: make([]Target, 0, len(s.com.Members))}
 	for _, m := range s.com.Members {
+		if s.elsewhere(m) {
+			continue
+		}
 		w.Targets = append(w.Targets, s.target(m, suspect))
 	}
 	s.act(w)
@@ -50,6 +53,9 @@ func (s *State) targetSum() uint64 {
 		h = (h ^ 0xff) * 1099511628211
 	}
 	for _, m := range s.com.Members {
+		if s.elsewhere(m) {
+			continue
+		}
 		mix(string(m.ID))
 		mix(m.Addr.Host)
 		h = (h ^ uint64(m.Addr.Port)) * 1099511628211

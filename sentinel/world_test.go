@@ -32,6 +32,7 @@ type world struct {
 	show    func(w *watcher, a sentinel.Action)
 	seen    []sentinel.Action // all actions of leaders
 	epochs  map[sentinel.Epoch]string
+	pods    *pods // nil on hosts
 }
 
 type event struct {
@@ -80,6 +81,11 @@ func (w *world) start(n int) {
 		wt := &watcher{id: id, r: sentinel.NewRouter(id), w: w}
 		w.ws = append(w.ws, wt)
 		wt.step(sentinel.Membership{Me: id, Voters: voters})
+	}
+	if w.pods != nil {
+		w.announce()
+		w.lead(w.ws[0])
+		return
 	}
 	first := w.set.all[0]
 	w.ws[0].step(sentinel.Wanted{Monitors: []sentinel.Command{{Type: sentinel.CmdMonitor, Level: 1, Master: masterName, Config: &w.cfg,

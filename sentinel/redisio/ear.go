@@ -49,7 +49,11 @@ func (pr *prober) listen(e *ear, t sentinel.Target, c Credentials) {
 		return
 	}
 	w.within(0)
-	pr.deaf(e, w.drain())
+	g := &greetings{heard: func(f sentinel.Foreign) {
+		f.Master, f.Instance = pr.master, t.Instance
+		pr.pool.opt.Emit(f)
+	}}
+	pr.deaf(e, w.drain(g))
 }
 
 // subscribe makes the handshake and subscribes, over a go-redis client that is
@@ -61,6 +65,7 @@ func (pr *prober) subscribe(w *wire, addr sentinel.Addr, c Credentials) error {
 	pipe := conn.Pipeline()
 	name := pipe.ClientSetName(context.Background(), pr.pool.opt.ClientName)
 	sub := pipe.Do(context.Background(), "SUBSCRIBE", WatchChannel)
+	pipe.Do(context.Background(), "SUBSCRIBE", HelloChannel) // refused or not, see HelloChannel
 	_, err := pipe.Exec(context.Background())
 	switch {
 	case broken(err), w.closed.Load():

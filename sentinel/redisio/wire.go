@@ -96,11 +96,13 @@ func (w *wire) within(d time.Duration) {
 }
 
 // drain reads, whatever comes, until the connection ends, and reports whether the
-// other side ended it.
-func (w *wire) drain() bool {
+// other side ended it. g sees what comes.
+func (w *wire) drain(g *greetings) bool {
 	var buf [64]byte
 	for {
-		if _, err := w.Read(buf[:]); err != nil {
+		n, err := w.Read(buf[:])
+		g.Write(buf[:n])
+		if err != nil {
 			return w.lost.Load() && !w.retired.Load()
 		}
 	}

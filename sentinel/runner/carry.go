@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/triwatch/triwatch/sentinel"
@@ -39,6 +40,12 @@ func (r *Runner) propose(c sentinel.Command) {
 		r.Input(sentinel.Proposed{Master: c.Master, Epoch: c.Epoch, Type: c.Type, Result: sentinel.OutcomeNotLeader})
 		return
 	}
+	if who := r.behind(c.Level); who != "" {
+		// A watcher that meets a command it does not know stops acting.
+		r.Input(sentinel.Proposed{Master: c.Master, Epoch: c.Epoch, Type: c.Type, Result: sentinel.OutcomeRefused,
+			Detail: fmt.Sprintf("watcher %.8s runs an older build that does not know %s: upgrade it first", who, c.Type)})
+		return
+	}
 	b, err := c.Encode()
 	if err != nil {
 		r.opt.Logger.Error("command cannot be encoded", zap.String("type", string(c.Type)), zap.Error(err))
@@ -48,6 +55,7 @@ func (r *Runner) propose(c sentinel.Command) {
 	r.wg.Add(1)
 	go func() {
 		defer r.wg.Done()
+		r.pass(beforePropose, proposalStep(c), c.Master)
 		ctx, cancel := context.WithTimeout(lead, proposeTimeout)
 		defer cancel()
 		began := r.opt.Clock()
@@ -64,6 +72,18 @@ func (r *Runner) propose(c sentinel.Command) {
 			zap.Stringer("epoch", c.Epoch), zap.Stringer("outcome", res), zap.String("detail", detail))
 		r.Input(sentinel.Proposed{Master: c.Master, Epoch: c.Epoch, Type: c.Type, Result: res, Detail: detail})
 	}()
+}
+
+// behind returns a voter that has said that it does not know commands of that level,
+// "" if none has.
+func (r *Runner) behind(level int) sentinel.WatcherID {
+	heard := *r.heard.Load()
+	for _, id := range r.router.Voters() {
+		if h, ok := heard[id]; ok && max(h.Level, 1) < level {
+			return id
+		}
+	}
+	return ""
 }
 
 // do sends one write, beside the loop, if this watcher certainly leads.
@@ -90,15 +110,23 @@ func (r *Runner) do(d sentinel.Do) {
 			fail("leadership not verified: " + err.Error())
 			return
 		}
+		r.pass(beforeWrite, writeStep(d.Op), d.Master)
 		began := r.opt.Clock()
 		done := r.opt.Redis.Do(lead, d)
 		done.Master, done.ID = d.Master, d.ID
 		r.opt.Logger.Info("redis write", zap.String("master", d.Master), zap.Stringer("op", d.Op), zap.String("address", d.Addr.String()),
 			zap.String("to", d.To.String()), zap.Stringer("epoch", d.Epoch), zap.Stringer("outcome", done.Result),
 			zap.Duration("took", r.opt.Clock()-began), zap.String("detail", done.Detail))
+		if done.Result == sentinel.OutcomeOK {
+			r.pass(afterWrite, writeStep(d.Op), d.Master)
+		}
 		r.Input(done)
 	}()
 }
+
+// Verify returns nil if this watcher leads now, or did a moment ago. ctx is that of
+// the leadership that it is asked for. It may be called by any goroutine.
+func (r *Runner) Verify(ctx context.Context) error { return r.verify(ctx) }
 
 // verify makes sure that this watcher leads now, or did a moment ago.
 func (r *Runner) verify(lead context.Context) error {

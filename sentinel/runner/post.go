@@ -24,6 +24,9 @@ type frame struct {
 type Hello struct {
 	// Sentinel is where it serves the Sentinel protocol.
 	Sentinel sentinel.Addr `json:"sentinel"`
+	// Level is the highest level of commands that it can apply; 0, from a build that
+	// does not say, is 1.
+	Level int `json:"level,omitempty"`
 }
 
 // helloPeriod is the time between two hellos.

@@ -35,7 +35,7 @@ type Cluster interface {
 	Leader() sentinel.WatcherID
 }
 
-// Options are the runner's parts. All fields but Events and Wall are required.
+// Options are the runner's parts. All fields but Events, Fault and Wall are required.
 type Options struct {
 	Redis   Redis
 	Cluster Cluster
@@ -48,6 +48,8 @@ type Options struct {
 	Hello Hello
 	// Events is called in the loop for every event, and must not block.
 	Events func(sentinel.Event)
+	// Fault is told of every point that a plan comes by, see Points; nil is nobody.
+	Fault Fault
 }
 
 // maxWrites bounds how many writes to Redis are under way at once.
@@ -76,6 +78,7 @@ type Runner struct {
 	heard    atomic.Pointer[map[sentinel.WatcherID]Heard]
 	writes   chan struct{}
 	verified atomic.Int64 // Clock of the last verification
+	fault    atomic.Pointer[Fault]
 
 	// The rest belongs to the loop.
 	lead    context.Context
@@ -83,7 +86,9 @@ type Runner struct {
 	waiting map[uint64]func(sentinel.Answer)
 	nextReq uint64
 	me      sentinel.WatcherID
-	helloAt sentinel.Time // when the next hello is due
+	// generation is the cluster's, as last handed in.
+	generation uint32
+	helloAt    sentinel.Time // when the next hello is due
 }
 
 // New returns a runner that does nothing until Start.
@@ -93,10 +98,12 @@ func New(opt Options) *Runner {
 	}
 	r := &Runner{opt: opt, router: sentinel.NewRouter(""), mail: newMailbox(), stop: make(chan struct{}),
 		writes: make(chan struct{}, maxWrites), waiting: map[uint64]func(sentinel.Answer){}}
+	r.opt.Hello.Level = sentinel.CommandLevel
 	r.post = newPost(r)
 	r.served.Store(&map[string]sentinel.Assignment{})
 	r.heard.Store(&map[sentinel.WatcherID]Heard{})
 	r.verified.Store(-int64(time.Hour))
+	r.SetFault(opt.Fault)
 	return r
 }
 
@@ -121,16 +128,21 @@ func (r *Runner) Input(ev sentinel.InputEvent) { r.mail.put(func() { r.step(ev) 
 
 // Applied hands in one committed command, in log order.
 func (r *Runner) Applied(index uint64, c sentinel.Command) {
-	r.Input(sentinel.Applied{Index: index, Command: c})
+	r.mail.put(func() {
+		if r.lead != nil { // then the proposal was this watcher's
+			r.pass(afterCommit, proposalStep(c), c.Master)
+		}
+		r.step(sentinel.Applied{Index: index, Command: c})
+	})
 }
 
 // Member hands in who votes. Nothing happens if that is known.
 func (r *Runner) Member(m sentinel.Membership) {
 	r.mail.put(func() {
-		if r.me == m.Me && slices.Equal(r.router.Voters(), m.Voters) {
+		if r.me == m.Me && r.generation == m.Generation && slices.Equal(r.router.Voters(), m.Voters) {
 			return
 		}
-		r.me = m.Me
+		r.me, r.generation = m.Me, m.Generation
 		r.step(m)
 	})
 }
