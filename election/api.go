@@ -21,7 +21,8 @@ func (id ID) Short() string {
 }
 
 // Machine is the replicated state machine. Raft calls its methods from one
-// goroutine at a time.
+// goroutine at a time. A watcher that was left behind and joins anew restores it
+// to what the cluster has, be it more or less than before.
 type Machine interface {
 	// Apply applies a committed command. It is called once per command and
 	// process life, in log order; after a restart the log since the last
@@ -98,6 +99,8 @@ type Outcome struct {
 type Leadership struct {
 	Ctx  context.Context
 	Term uint64
+	// Generation is the cluster's at that time; it does not change while Ctx lives.
+	Generation uint32
 }
 
 // Peer is one member of the latest configuration, ourselves included.
@@ -131,13 +134,16 @@ type State struct {
 	CaughtUp                  bool
 	AppliedIndex, CommitIndex uint64
 	Term                      uint64
-	LeaderID                  ID
-	LeaderAddr                string
+	// Generation is the cluster's, 0 until it is joined; it can grow.
+	Generation uint32
+	LeaderID   ID
+	LeaderAddr string
 	// Waiting says why Raft does not run, or why this watcher does not vote yet;
 	// empty when all is well.
 	Waiting string
 	// Superseded is that a peer belongs to a higher generation: this watcher has
-	// stopped acting and its data directory is out of date.
+	// stopped acting and its data directory is out of date. Where the record is
+	// shared that passes: it joins anew under another ID.
 	Superseded bool
 	// Removed is that the cluster no longer counts this watcher as a member.
 	Removed bool

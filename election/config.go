@@ -63,6 +63,16 @@ type Config struct {
 	OnMessage func(from ID, payload []byte)
 	// Record is the cluster record; nil means the file cluster.json in Dir.
 	Record Record
+	// Gone asks whoever runs the watchers whether a member is gone for good, and
+	// why or why not in words. It is asked only about members that are silent, and
+	// an error counts as "not known to be gone". It must be sure: what it calls gone
+	// is removed, and when a majority is, the rest goes on without it. Nil, as on
+	// hosts, leaves that to a person. It must honour the context.
+	Gone func(ctx context.Context, id ID, addr string) (gone bool, why string, err error)
+	// Announce, when set, makes our ID known to those who answer Gone. It is tried
+	// until it works, at each start and for each new ID. A watcher without a
+	// cluster joins none before. It must honour the context.
+	Announce func(ctx context.Context, id ID) error
 }
 
 // Validate returns every fault of the configuration in one error, or nil. Zero

@@ -21,6 +21,16 @@
 // joins it instead: the leader adds it without a vote, gives it one when it has
 // caught up, and removes the member whose address it has taken over.
 //
+// Where watchers come and go by themselves (pods of a Deployment), the record is
+// shared and Config.Gone says who is gone for good. Then the leader removes the
+// dead, a watcher that is deleted leaves (Leave), and when a majority is gone for
+// good one survivor begins a new generation from its own log (see recover.go).
+// Whoever was left behind stops at once, puts its store aside and joins anew under
+// a new ID: the Node begins another life, without a restart. When all are gone,
+// fresh watchers make a new, empty cluster of the next generation. Nobody who is
+// merely silent is ever passed over. On hosts a person takes the place of Gone
+// (Recover), and of the rest.
+//
 // The leader is told so with a Leadership, whose context ends with it. It comes
 // after a barrier: what earlier leaders committed is applied by then.
 //
@@ -45,6 +55,11 @@
 //   - Authenticate the network: Secret proves identity when a connection is made
 //     but hides nothing, and without it and TLS anybody who reaches the port can
 //     be a peer.
+//   - Make what must never repeat from Leadership.Generation and a counter: the
+//     generation grows when a log is lost.
+//   - Expect ID and Generation to change while the Node lives, if the record is
+//     shared; LeaderChanges tells.
+//   - Call Leave before Stop when this watcher will not come back, and only then.
 //   - Call Stop, also after a failed Start.
 //
 // # Glossary
@@ -53,6 +68,9 @@
 //   - founder: a member of the first configuration. All others have joined.
 //   - generation: grows when a cluster whose majority is gone for good is made
 //     anew from the rest. A member of a lower one is superseded: it stops acting.
+//   - gone: will never answer again, by the word of who runs the watchers. Silent
+//     is not gone.
+//   - life: what a Node does with one store and one generation.
 //   - invitation, promise: the first step of making a cluster; it binds nobody.
 //   - record: the ClusterRecord, kept outside the log, for people and for the
 //     decision who may make a cluster.

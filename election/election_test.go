@@ -194,7 +194,7 @@ func TestStateSurvivesThroughASnapshot(t *testing.T) {
 		want = append(want, fmt.Sprint("cmd", i))
 		mustCommit(t, w, want[i])
 	}
-	if err := w.raft.Snapshot().Error(); err != nil {
+	if err := w.life().raft.Snapshot().Error(); err != nil {
 		t.Fatal(err)
 	}
 	w.stop()

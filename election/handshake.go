@@ -57,6 +57,9 @@ func refusedWith(err error, code refusal) bool {
 	return errors.As(err, &r) && r.code == code
 }
 
+// errTLS is a TLS handshake that failed on our side.
+var errTLS = errors.New("tls handshake")
+
 // roles keep a proof of one side from being sent back as the other side's.
 const (
 	roleListener = "triwatch listener"
@@ -221,7 +224,7 @@ func (d *dialer) shake(ctx context.Context, conn *trackedConn, addr string, p pu
 		}
 		t := tls.Client(conn.Conn, c)
 		if err := t.HandshakeContext(ctx); err != nil {
-			return reply{}, fmt.Errorf("tls handshake with %s: %w", addr, err)
+			return reply{}, fmt.Errorf("%w with %s: %w", errTLS, addr, err)
 		}
 		conn.Conn = t
 	}

@@ -161,8 +161,8 @@ func (w *watcher) stop() {
 func (w *watcher) crash() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	w.halt() // no hand-over by the leadership loop either
-	w.Node.conns.closeAll()
+	w.life().halt() // no hand-over by the leadership loop either
+	w.life().conns.closeAll()
 	if err := w.Stop(ctx); err != nil {
 		w.t.Logf("%s crashed: %v", w.name, err)
 	}
@@ -249,12 +249,12 @@ func (c *cluster) awaitLeader() *watcher {
 // other member.
 func (c *cluster) awaitVoters(want ...*watcher) {
 	c.t.Helper()
-	var ids []ID
-	for _, w := range want {
-		ids = append(ids, w.ID())
-	}
-	slices.Sort(ids)
 	eventually(c.t, "the voters are as they should be", patience, func() (bool, string) {
+		var ids []ID // they can change
+		for _, w := range want {
+			ids = append(ids, w.ID())
+		}
+		slices.Sort(ids)
 		for _, w := range c.running() {
 			var got []ID
 			for _, p := range w.Peers() {

@@ -1,11 +1,9 @@
 package election
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -16,7 +14,7 @@ import (
 const maxCommand = 1 << 20
 
 // observe follows what Raft tells about leaders and members.
-func (n *Node) observe(r *raft.Raft, transport *patientTransport) {
+func (n *life) observe(r *raft.Raft, transport *patientTransport) {
 	ch := make(chan raft.Observation, 64)
 	o := raft.NewObserver(ch, false, func(o *raft.Observation) bool {
 		switch o.Data.(type) {
@@ -45,7 +43,7 @@ func (n *Node) observe(r *raft.Raft, transport *patientTransport) {
 
 // watchLeadership turns Raft's notifications into Leaderships. It does nothing
 // that takes time, since Raft waits for it, and so a loss cancels at once.
-func (n *Node) watchLeadership(r *raft.Raft, transport *patientTransport) {
+func (n *life) watchLeadership(r *raft.Raft, transport *patientTransport) {
 	lose := func() {}
 	defer func() { lose() }()
 	for {
@@ -69,7 +67,7 @@ func (n *Node) watchLeadership(r *raft.Raft, transport *patientTransport) {
 }
 
 // takeOffice delivers a Leadership once everything committed before is applied.
-func (n *Node) takeOffice(ctx context.Context, r *raft.Raft) {
+func (n *life) takeOffice(ctx context.Context, r *raft.Raft) {
 	term := r.CurrentTerm()
 	if err := n.await(ctx, func() error { return r.Barrier(0).Error() }); err != nil {
 		n.log.Debug("leadership ended before it began", zap.Uint64("term", term), zap.Error(err))
@@ -81,13 +79,13 @@ func (n *Node) takeOffice(ctx context.Context, r *raft.Raft) {
 	n.log.Info("leadership gained", zap.Uint64("term", term))
 	n.poke()
 	select {
-	case n.leaderships <- Leadership{Ctx: ctx, Term: term}:
+	case n.leaderships <- Leadership{Ctx: ctx, Term: term, Generation: n.Generation()}:
 	case <-ctx.Done():
 	}
 }
 
 // await runs a blocking call of Raft's and returns early when the context ends.
-func (n *Node) await(ctx context.Context, call func() error) error {
+func (n *life) await(ctx context.Context, call func() error) error {
 	done := make(chan error, 1)
 	if !n.futures.run(func() { done <- call() }) {
 		return ErrNotStarted
@@ -101,7 +99,7 @@ func (n *Node) await(ctx context.Context, call func() error) error {
 }
 
 // running returns Raft, or why it can not be used.
-func (n *Node) running() (*raft.Raft, error) {
+func (n *life) running() (*raft.Raft, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
@@ -115,17 +113,14 @@ func (n *Node) running() (*raft.Raft, error) {
 	return n.raft, nil
 }
 
-func (n *Node) notLeader() error {
+func (n *life) notLeader() error {
 	if id, addr := n.Leader(); id != "" {
 		return fmt.Errorf("%w: the leader is %s at %s", ErrNotLeader, id.Short(), addr)
 	}
 	return fmt.Errorf("%w: no leader is known", ErrNotLeader)
 }
 
-// Propose replicates a command and waits until it is applied here. A
-// leadership lost in between, or the context's end, is Unknown: the command may
-// still be committed later.
-func (n *Node) Propose(ctx context.Context, cmd []byte) Outcome {
+func (n *life) Propose(ctx context.Context, cmd []byte) Outcome {
 	refuse := func(err error) Outcome { return Outcome{Status: NotLeader, Err: err} }
 	r, err := n.running()
 	if err != nil {
@@ -161,8 +156,7 @@ func (n *Node) Propose(ctx context.Context, cmd []byte) Outcome {
 	}
 }
 
-// Verify returns nil if a majority confirmed, after the call, that we lead.
-func (n *Node) Verify(ctx context.Context) error {
+func (n *life) Verify(ctx context.Context) error {
 	r, err := n.running()
 	if err != nil {
 		return err
@@ -178,46 +172,7 @@ func (n *Node) Verify(ctx context.Context) error {
 	}
 }
 
-// TransferLeadership hands the leadership to another voter that is reachable,
-// the one heard from last first.
-func (n *Node) TransferLeadership(ctx context.Context) error {
-	r, err := n.running()
-	if err != nil {
-		return err
-	}
-	if r.State() != raft.Leader {
-		return n.notLeader()
-	}
-	peers := slices.DeleteFunc(n.Peers(), func(p Peer) bool { return p.Self || !p.Voter || !p.Reachable })
-	slices.SortFunc(peers, func(a, b Peer) int { return cmp.Compare(a.LastContact, b.LastContact) })
-	err = errors.New("no other voter is reachable")
-	for _, p := range peers {
-		to, _ := n.book.ServerAddr(raft.ServerID(p.ID))
-		err = n.await(ctx, func() error {
-			return r.LeadershipTransferToServer(raft.ServerID(p.ID), to).Error()
-		})
-		if err == nil {
-			n.log.Info("leadership handed over", zap.String("to", string(p.ID)), zap.String("address", p.Addr))
-			return nil
-		}
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return fmt.Errorf("transfer leadership: %w", err)
-}
-
-// Leaderships delivers each gained leadership once, after everything committed
-// before it was applied here. One that is lost before it was received is not
-// delivered. The channel is closed by Stop.
-func (n *Node) Leaderships() <-chan Leadership { return n.leaderships }
-
-// LeaderChanges receives a value after the leader, our own role or the members
-// may have changed; changes in quick succession are one value. Ask Leader,
-// Peers or State then. There is one channel, for one reader; Stop closes it.
-func (n *Node) LeaderChanges() <-chan struct{} { return n.changes }
-
-func (n *Node) leaderChanged() {
+func (n *life) leaderChanged() {
 	select {
 	case n.changes <- struct{}{}:
 	default:
@@ -225,15 +180,16 @@ func (n *Node) leaderChanged() {
 }
 
 // poke makes the tending loop look without waiting for its next tick.
-func (n *Node) poke() {
+func (n *life) poke() {
 	select {
 	case n.nudge <- struct{}{}:
 	default:
 	}
 }
 
-// supersede stops acting: a peer proved to belong to a later generation.
-func (n *Node) supersede(generation uint32, by ID) {
+// supersede stops acting: a peer or the record proved to belong to a later
+// generation. Where the record is shared we join anew by ourselves.
+func (n *life) supersede(generation uint32, by ID) {
 	n.mu.Lock()
 	first := !n.superseded
 	n.superseded = true
@@ -242,9 +198,15 @@ func (n *Node) supersede(generation uint32, by ID) {
 	if !first {
 		return
 	}
-	n.log.Error("superseded: the cluster was recovered without this watcher; it stops acting. Move its data directory away and restart it to rejoin",
-		zap.Uint32("generation", own), zap.Uint32("current_generation", generation), zap.String("told_by", string(by)), zap.String("directory", n.cfg.Dir))
-	n.halt()
+	fs := []zap.Field{zap.Uint32("generation", own), zap.Uint32("current_generation", generation),
+		zap.String("told_by", string(by)), zap.String("directory", n.cfg.Dir)}
+	if n.cfg.Record.Shared() {
+		n.log.Warn("superseded: the cluster went on without this watcher; it stops acting and joins anew", fs...)
+		n.end(endingDiscard)
+	} else {
+		n.log.Error("superseded: the cluster was recovered without this watcher; it stops acting. Move its data directory away and restart it to rejoin", fs...)
+		n.halt()
+	}
 	n.poke()
 	n.leaderChanged()
 }

@@ -29,7 +29,7 @@ type link struct {
 
 // links holds the outgoing links and what was heard on the incoming ones.
 type links struct {
-	node *Node
+	node *life
 
 	mu      sync.Mutex
 	out     map[ID]*link
@@ -44,7 +44,7 @@ type inbound struct {
 	conn    net.Conn
 }
 
-func newLinks(n *Node) *links {
+func newLinks(n *life) *links {
 	return &links{node: n, out: make(map[ID]*link), inbound: make(map[ID]*inbound), heard: make(map[ID]time.Time)}
 }
 
@@ -255,12 +255,7 @@ func (l *links) takeOver(from ID, conn net.Conn) *inbound {
 	return in
 }
 
-// Send queues a payload for a peer and does not wait for its arrival. It
-// returns ErrUnreachable without a connection, ErrUnknownPeer for an ID that is
-// not another member's, and ErrQueueFull when 256 payloads are waiting already
-// (the new one is dropped). Payloads of one sender arrive in order; a broken
-// connection loses those under way. The payload is copied; at most 8 MiB.
-func (n *Node) Send(to ID, payload []byte) error {
+func (n *life) Send(to ID, payload []byte) error {
 	frame, err := messageFrame(payload)
 	if err != nil {
 		return err
@@ -274,9 +269,7 @@ func (n *Node) Send(to ID, payload []byte) error {
 	return k.push(frame)
 }
 
-// Broadcast queues a payload for every connected peer, as Send does. Peers that
-// can't take it now do not get it.
-func (n *Node) Broadcast(payload []byte) {
+func (n *life) Broadcast(payload []byte) {
 	frame, err := messageFrame(payload)
 	if err != nil {
 		n.log.Error("broadcast dropped", zap.Error(err))

@@ -22,11 +22,14 @@ const (
 )
 
 // accept takes connections until the listener is closed.
-func (n *Node) accept(ln net.Listener) {
+func (n *life) accept(ln net.Listener) {
 	slots := make(chan struct{}, maxHandshakes)
 	for {
 		raw, err := ln.Accept()
-		if errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) || n.ctx.Err() != nil {
+			if err == nil {
+				raw.Close()
+			}
 			return
 		}
 		if err != nil {
@@ -60,7 +63,7 @@ func (n *Node) accept(ln net.Listener) {
 
 // serve shakes hands and passes the connection to its purpose. free gives back
 // the slot of an unproved connection.
-func (n *Node) serve(conn *trackedConn, free func()) {
+func (n *life) serve(conn *trackedConn, free func()) {
 	h, err := n.admit(conn)
 	if err != nil {
 		conn.Close()
@@ -87,7 +90,7 @@ func (n *Node) serve(conn *trackedConn, free func()) {
 }
 
 // admit runs the listener's half of the handshake; nil means admitted.
-func (n *Node) admit(conn *trackedConn) (hello, error) {
+func (n *life) admit(conn *trackedConn) (hello, error) {
 	from := zap.Stringer("from", conn.RemoteAddr())
 	if err := conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return hello{}, err
@@ -118,7 +121,7 @@ func (n *Node) admit(conn *trackedConn) (hello, error) {
 }
 
 // decide gives the verdict on a dialer that has proved itself.
-func (n *Node) decide(h hello) reply {
+func (n *life) decide(h hello) reply {
 	m := n.membership()
 	v := reply{ID: n.store.id, Addr: n.Addr(), Cluster: m.Cluster, Generation: m.Generation}
 	if m.Phase != phaseMember {
@@ -161,8 +164,12 @@ func (n *Node) decide(h hello) reply {
 }
 
 // learned is told the outcome of every dial.
-func (n *Node) learned(addr string, answer reply, err error) {
+func (n *life) learned(addr string, answer reply, err error) {
 	m := n.membership()
+	var alert tls.AlertError
+	if errors.Is(err, errTLS) || errors.As(err, &alert) {
+		n.warnOnce("dial tls"+addr, "tls handshake with a peer failed", zap.String("address", addr), zap.Error(err))
+	}
 	var refused *RefusedError
 	if errors.As(err, &refused) {
 		answer = refused.answer
@@ -179,13 +186,13 @@ func (n *Node) learned(addr string, answer reply, err error) {
 }
 
 // dialFailed draws the conclusions from a failed dial to an ID's address.
-func (n *Node) dialFailed(addr string, target ID, err error) {
+func (n *life) dialFailed(addr string, target ID, err error) {
 	if refusedWith(err, refusedTarget) {
 		n.book.forget(target, addr)
 	}
 }
 
-func (n *Node) learnAddress(id ID, addr string) {
+func (n *life) learnAddress(id ID, addr string) {
 	if id == n.store.id || !n.book.learn(id, addr) {
 		return
 	}
@@ -195,7 +202,7 @@ func (n *Node) learnAddress(id ID, addr string) {
 
 // warnRefused logs refusals that a person should see as warnings, now and then,
 // and those that pass by themselves at debug level.
-func (n *Node) warnRefused(code refusal, msg string, fs ...zap.Field) {
+func (n *life) warnRefused(code refusal, msg string, fs ...zap.Field) {
 	switch code {
 	case refusedNotReady, refusedStranger, refusedTarget, refusedBusy, refusedNot:
 		n.log.Debug(msg, fs...)
@@ -211,7 +218,7 @@ func (n *Node) warnRefused(code refusal, msg string, fs ...zap.Field) {
 }
 
 // warnOnce logs a warning unless the same one was logged a moment ago.
-func (n *Node) warnOnce(key, msg string, fs ...zap.Field) {
+func (n *life) warnOnce(key, msg string, fs ...zap.Field) {
 	if n.seen.again(key, time.Now()) {
 		n.log.Debug(msg, fs...)
 		return

@@ -23,7 +23,7 @@ const (
 
 // tend keeps links, members and the record in line with the Raft configuration
 // until Stop or until we are superseded.
-func (n *Node) tend() {
+func (n *life) tend() {
 	tick := time.NewTicker(tendInterval)
 	defer tick.Stop()
 	var looked time.Time
@@ -34,9 +34,12 @@ func (n *Node) tend() {
 		if n.leading() {
 			n.setWaiting("")
 			n.setRemoved(false)
+			n.noteQuorum()
 			n.leadMembers(n.acting, servers)
+			n.giveWay(n.acting)
 		} else if n.lost() && time.Since(looked) >= lookInterval {
 			n.findLeader(n.acting)
+			n.tryRecover(n.acting)
 			looked = time.Now()
 		}
 		n.syncRecord(n.acting, servers)
@@ -48,7 +51,7 @@ func (n *Node) tend() {
 	}
 }
 
-func (n *Node) updateLinks(servers []raft.Server) {
+func (n *life) updateLinks(servers []raft.Server) {
 	peers := make(map[ID]bool, len(servers))
 	for _, s := range servers {
 		if ID(s.ID) != n.store.id {
@@ -59,8 +62,11 @@ func (n *Node) updateLinks(servers []raft.Server) {
 }
 
 // lost is true while this watcher, a follower, has no vote or no leader.
-func (n *Node) lost() bool {
+func (n *life) lost() bool {
 	leader, _ := n.Leader()
+	if leader != "" {
+		n.noteQuorum()
+	}
 	if leader != "" && n.isVoter(n.store.id) {
 		n.noteVoted()
 		n.setWaiting("")
@@ -71,7 +77,7 @@ func (n *Node) lost() bool {
 }
 
 // noteVoted remembers for good that we have been a voter.
-func (n *Node) noteVoted() {
+func (n *life) noteVoted() {
 	if n.membership().Voted {
 		return
 	}
@@ -86,7 +92,7 @@ func (n *Node) noteVoted() {
 
 // findLeader looks for the leader. That also tells everybody our address, in
 // case all have moved. A newcomer asks the leader to be added.
-func (n *Node) findLeader(ctx context.Context) {
+func (n *life) findLeader(ctx context.Context) {
 	addrs, err := n.candidates(ctx)
 	if err != nil {
 		n.warnOnce("discover", "discovering peers failed", zap.Error(err))
@@ -101,6 +107,10 @@ func (n *Node) findLeader(ctx context.Context) {
 			n.setWaiting("")
 		case s.Known:
 			n.setWaiting("catching up with the leader at " + s.Addr)
+		case (m.Voted || s.Removed) && n.cfg.Record.Shared() && !n.leaving.Load():
+			n.log.Warn("removed from the cluster, joining anew", zap.String("leader", s.Addr), zap.String("directory", n.cfg.Dir))
+			n.setRemoved(true)
+			n.end(endingDiscard)
 		case m.Voted, s.Removed:
 			n.noteVoted() // so that it holds after a restart and under the next leader
 			n.setRemoved(true)
@@ -111,12 +121,12 @@ func (n *Node) findLeader(ctx context.Context) {
 		}
 		return
 	}
-	if !m.Voted {
+	if !m.Voted && !(n.recovers() && n.lostForLong()) {
 		n.setWaiting("waiting for a leader to join; asked " + strings.Join(addrs, ", "))
 	}
 }
 
-func (n *Node) askToJoin(ctx context.Context, addr string, leader ID) {
+func (n *life) askToJoin(ctx context.Context, addr string, leader ID) {
 	a, err := n.ask(ctx, addr, leader, query{Op: opJoin})
 	if err == nil && a.Error != "" {
 		err = errors.New(a.Error)
@@ -128,7 +138,7 @@ func (n *Node) askToJoin(ctx context.Context, addr string, leader ID) {
 
 // acceptJoin notes that a watcher wants to be added. It has adopted our cluster
 // already, and asks again until it is added.
-func (n *Node) acceptJoin(h hello) error {
+func (n *life) acceptJoin(h hello) error {
 	if h.Cluster == "" || h.Cluster != n.ClusterID() {
 		return fmt.Errorf("the cluster here is %q, not %q", n.ClusterID(), h.Cluster)
 	}
@@ -147,6 +157,7 @@ func (n *Node) acceptJoin(h hello) error {
 	if len(n.joins) < 64 {
 		n.joins[h.From] = h.Addr
 	}
+	n.lastJoin = time.Now()
 	n.mu.Unlock()
 	n.poke()
 	return nil
@@ -154,13 +165,13 @@ func (n *Node) acceptJoin(h hello) error {
 
 // leadMembers makes at most one change of the configuration, the first that is
 // called for. Raft allows one at a time, and the next look sees its effect.
-func (n *Node) leadMembers(ctx context.Context, servers []raft.Server) {
+func (n *life) leadMembers(ctx context.Context, servers []raft.Server) {
 	r := n.raftOrNil()
 	if r == nil {
 		return
 	}
 	for _, step := range []func(context.Context, *raft.Raft, []raft.Server) bool{
-		n.moveMember, n.dropReplaced, n.addNewcomer, n.promoteNewcomer,
+		n.moveMember, n.dropReplaced, n.addNewcomer, n.promoteNewcomer, n.dropGone,
 	} {
 		if step(ctx, r, servers) || ctx.Err() != nil {
 			n.poke()
@@ -171,7 +182,7 @@ func (n *Node) leadMembers(ctx context.Context, servers []raft.Server) {
 
 // change makes one change and logs it. It returns true so that nothing else is
 // tried on the same look.
-func (n *Node) change(ctx context.Context, what string, id ID, addr string, call func() raft.IndexFuture) bool {
+func (n *life) change(ctx context.Context, what string, id ID, addr string, call func() raft.IndexFuture) bool {
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
 	err := n.await(ctx, func() error { return call().Error() })
@@ -190,7 +201,7 @@ func (n *Node) change(ctx context.Context, what string, id ID, addr string, call
 }
 
 // moveMember writes a peer's new address into the configuration.
-func (n *Node) moveMember(ctx context.Context, r *raft.Raft, servers []raft.Server) bool {
+func (n *life) moveMember(ctx context.Context, r *raft.Raft, servers []raft.Server) bool {
 	for _, s := range servers {
 		id := ID(s.ID)
 		addr := n.book.lookup(id)
@@ -209,7 +220,7 @@ func (n *Node) moveMember(ctx context.Context, r *raft.Raft, servers []raft.Serv
 }
 
 // addNewcomer adds one watcher that asked, without a vote.
-func (n *Node) addNewcomer(ctx context.Context, r *raft.Raft, servers []raft.Server) bool {
+func (n *life) addNewcomer(ctx context.Context, r *raft.Raft, servers []raft.Server) bool {
 	n.mu.Lock()
 	var id ID
 	var addr string
@@ -231,7 +242,7 @@ func (n *Node) addNewcomer(ctx context.Context, r *raft.Raft, servers []raft.Ser
 }
 
 // promoteNewcomer gives one newcomer that has caught up its vote.
-func (n *Node) promoteNewcomer(ctx context.Context, r *raft.Raft, servers []raft.Server) bool {
+func (n *life) promoteNewcomer(ctx context.Context, r *raft.Raft, servers []raft.Server) bool {
 	for _, s := range servers {
 		id := ID(s.ID)
 		if s.Suffrage == raft.Voter {
@@ -241,6 +252,13 @@ func (n *Node) promoteNewcomer(ctx context.Context, r *raft.Raft, servers []raft
 		a, err := n.quickHello(ctx, addr, id)
 		if err != nil || a.LastIndex+catchUpSlack < r.LastIndex() {
 			continue
+		}
+		// In the record first, so that a survivor finds itself in it; a record that
+		// can't be written now is no reason to go on with a voter less.
+		if n.cfg.Record.Shared() {
+			if err := n.writeRecord(ctx, withVoter(servers, s)); err != nil {
+				n.warnOnce("record", "cluster record not written", zap.Error(err))
+			}
 		}
 		return n.change(ctx, "promote", id, addr, func() raft.IndexFuture {
 			return r.AddVoter(s.ID, joinServerAddress(id, addr), 0, changeTimeout)
@@ -253,7 +271,7 @@ func (n *Node) promoteNewcomer(ctx context.Context, r *raft.Raft, servers []raft
 // the old process is gone, since the new one listens there, and its store is
 // too, since the new one started with an empty one. A voter goes only after its
 // replacement votes.
-func (n *Node) dropReplaced(ctx context.Context, r *raft.Raft, servers []raft.Server) bool {
+func (n *life) dropReplaced(ctx context.Context, r *raft.Raft, servers []raft.Server) bool {
 	for _, dead := range servers {
 		for _, heir := range servers {
 			if dead.ID == heir.ID || ID(dead.ID) == n.store.id {
@@ -269,22 +287,38 @@ func (n *Node) dropReplaced(ctx context.Context, r *raft.Raft, servers []raft.Se
 			if _, err := n.quickHello(ctx, addr, ID(heir.ID)); err != nil {
 				continue // the heir must answer there itself
 			}
-			n.change(ctx, "remove replaced", ID(dead.ID), addr, func() raft.IndexFuture {
-				return r.RemoveServer(dead.ID, 0, changeTimeout)
-			})
-			if !n.isMember(ID(dead.ID)) {
-				n.removedPeer(ID(dead.ID))
-			}
-			return true
+			return n.drop(ctx, r, servers, "remove replaced", ID(dead.ID), addr)
 		}
 	}
 	return false
 }
 
+// drop removes a dead member. The record must name a living voter at all times,
+// so a shared one is written first.
+func (n *life) drop(ctx context.Context, r *raft.Raft, servers []raft.Server, what string, id ID, addr string) bool {
+	if n.cfg.Record.Shared() {
+		if err := n.writeRecord(ctx, without(servers, id)); err != nil {
+			n.warnOnce("record"+what, "member not removed, the cluster record is not written", zap.String("peer", string(id)), zap.Error(err))
+			return false
+		}
+	}
+	n.change(ctx, what, id, addr, func() raft.IndexFuture {
+		return r.RemoveServer(raft.ServerID(id), 0, changeTimeout)
+	})
+	if !n.isMember(id) {
+		n.removedPeer(id)
+	}
+	return true
+}
+
+func without(servers []raft.Server, id ID) []raft.Server {
+	return slices.DeleteFunc(slices.Clone(servers), func(s raft.Server) bool { return ID(s.ID) == id })
+}
+
 // removedPeer notes that an ID is gone for good. A watcher that was removed
 // just after it was added may not know yet that it ever belonged, and would ask
 // again.
-func (n *Node) removedPeer(id ID) {
+func (n *life) removedPeer(id ID) {
 	n.mu.Lock()
 	n.expelled[id] = true
 	delete(n.joins, id)
@@ -293,14 +327,14 @@ func (n *Node) removedPeer(id ID) {
 	t.wake(raft.ServerID(id)) // its replication waits for a heartbeat that is not sent any more
 }
 
-func (n *Node) wasExpelled(id ID) bool {
+func (n *life) wasExpelled(id ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.expelled[id]
 }
 
 // quickHello asks one member, briefly: the loop that asks does everything else.
-func (n *Node) quickHello(ctx context.Context, addr string, id ID) (answer, error) {
+func (n *life) quickHello(ctx context.Context, addr string, id ID) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()
 	a, err := n.ask(ctx, addr, id, query{Op: opHello})
@@ -310,10 +344,7 @@ func (n *Node) quickHello(ctx context.Context, addr string, id ID) (answer, erro
 	return a, err
 }
 
-// RemovePeer removes a member for good: its ID can not come back. On a follower
-// it returns an ErrNotLeader that names the leader. Removing ourselves ends our
-// leadership.
-func (n *Node) RemovePeer(ctx context.Context, id ID) error {
+func (n *life) RemovePeer(ctx context.Context, id ID) error {
 	r, err := n.running()
 	if err != nil {
 		return err
@@ -327,8 +358,7 @@ func (n *Node) RemovePeer(ctx context.Context, id ID) error {
 	}
 	// The record must name a living voter at all times: those that will be left
 	// are written before the last recorded one may go.
-	rest := slices.DeleteFunc(slices.Clone(servers), func(s raft.Server) bool { return ID(s.ID) == id })
-	if err := n.writeRecord(ctx, rest); err != nil {
+	if err := n.writeRecord(ctx, without(servers, id)); err != nil {
 		return fmt.Errorf("remove peer %s: %w", id, err)
 	}
 	err = n.await(ctx, func() error { return r.RemoveServer(raft.ServerID(id), 0, changeTimeout).Error() })
@@ -344,7 +374,13 @@ func (n *Node) RemovePeer(ctx context.Context, id ID) error {
 	return nil
 }
 
-func (n *Node) setRemoved(removed bool) {
+// withVoter is the configuration with one member's vote.
+func withVoter(servers []raft.Server, voter raft.Server) []raft.Server {
+	voter.Suffrage = raft.Voter
+	return append(without(servers, ID(voter.ID)), voter)
+}
+
+func (n *life) setRemoved(removed bool) {
 	n.mu.Lock()
 	n.removed = removed
 	n.mu.Unlock()

@@ -109,9 +109,9 @@ func TestAWatcherMovesToAnotherAddress(t *testing.T) {
 	mover.start()
 	eventually(t, "everybody has the new address in the configuration", patience, func() (bool, string) {
 		for _, w := range c.ws {
-			for _, s := range w.servers() {
+			for _, s := range w.life().servers() {
 				if ID(s.ID) == id && s.Address != joinServerAddress(id, mover.cfg.Bind) {
-					return false, fmt.Sprint(w.name, w.servers())
+					return false, fmt.Sprint(w.name, w.life().servers())
 				}
 			}
 		}
@@ -228,9 +228,9 @@ func TestAFounderThatLosesItsStoreWhileTheClusterIsMade(t *testing.T) {
 	// Both have promised a cluster with a watcher whose store is gone since.
 	for _, w := range c.ws[:2] {
 		all := []Voter{{w.ID(), w.Addr()}, {lost, c.ws[2].cfg.Bind}}
-		w.transition.Lock()
-		err := w.saveMembershipLocked(membership{Phase: phaseInvited, Cluster: string(newID()), Voters: all})
-		w.transition.Unlock()
+		w.life().transition.Lock()
+		err := w.life().saveMembershipLocked(membership{Phase: phaseInvited, Cluster: string(newID()), Voters: all})
+		w.life().transition.Unlock()
 		if err != nil {
 			t.Fatal(err)
 		}

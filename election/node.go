@@ -6,74 +6,42 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/raft"
 	"go.uber.org/zap"
 )
 
-// Limits of the hand-over at the end.
-const (
-	handOverTimeout = time.Second
-	drainTimeout    = 500 * time.Millisecond
-)
+// rebirthPause is the time between attempts to begin another life.
+const rebirthPause = time.Second
 
-// Node is one member of the Raft cluster. All methods may be called from any
+// Node is one watcher's place in the cluster. All methods may be called from any
 // goroutine.
 type Node struct {
-	cfg     Config
-	log     *zap.Logger
-	machine Machine
-	store   *store
-	book    *addressBook
-	conns   *connSet
-	dialer  *dialer
-	links   *links
-	seen    *seenLines
-
-	ctx    context.Context // ends with Stop
-	cancel context.CancelFunc
-	acting context.Context // ends also when we are superseded
-	halt   context.CancelFunc
-	group  group // our goroutines
-	// futures are the goroutines that wait for Raft's futures. They end by
-	// themselves, but for one case Stop must not wait for, see shutDownRaft.
-	futures     group
-	stopOnce    sync.Once
-	stopErr     error
-	nudge       chan struct{} // the tending loop should look now
-	suspects    chan ID       // leaders whose connection has ended
+	cfg         Config
+	log         *zap.Logger
+	machine     *machineFSM
+	leaving     atomic.Bool
 	leaderships chan Leadership
 	changes     chan struct{}
-	notify      chan bool // Raft's NotifyCh
 
-	transition sync.Mutex // changes of member, one at a time
-	recordMu   sync.Mutex // one Record call at a time
-	// Used by the tending loop alone: what it last wrote, and when it failed.
-	recorded     ClusterRecord
-	recordFailed time.Time
+	ctx      context.Context // ends with Stop
+	cancel   context.CancelFunc
+	stopOnce sync.Once
+	stopErr  error
+	living   sync.WaitGroup // the goroutine that begins another life
 
-	mu           sync.Mutex // guards the rest
-	listener     net.Listener
-	addr         string
-	member       membership
-	view         []Voter // who was seen at the last look around
-	viewComplete bool
-	raft         *raft.Raft
-	stream       *raftStream
-	transport    *patientTransport
-	waiting      string
-	superseded   bool
-	removed      bool
-	yieldUntil   time.Time     // until then another watcher may succeed the leader
-	readyTerm    uint64        // the term whose barrier has passed here
-	joins        map[ID]string // who asked us, the leader, to be added
-	expelled     map[ID]bool   // who was removed while we led
+	mu       sync.Mutex // guards the rest
+	listener net.Listener
+	addr     string
+	cur      *life
+	closed   bool // cur has been stopped, and no other has begun yet
 }
 
 // New opens the store in cfg.Dir, and makes the identity when the store is
 // fresh. It returns an error that wraps ErrDirInUse or ErrDamaged, naming the
-// directory or file, when the store can not be used. The caller owes a Stop.
+// directory or file, when the store can not be used. The Machine must be empty:
+// its first Snapshot is what "no command yet" means. The caller owes a Stop.
 func New(cfg Config, m Machine) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("check election configuration: %w", err)
@@ -82,26 +50,19 @@ func New(cfg Config, m Machine) (*Node, error) {
 	if cfg.Record == nil {
 		cfg.Record = NewFileRecord(cfg.Dir)
 	}
-	st, err := openStore(cfg.Dir, newRaftLogger(cfg.Logger))
+	machine, err := newMachineFSM(m)
 	if err != nil {
 		return nil, err
 	}
-	member, err := st.loadMembership()
-	if err != nil {
-		return nil, errors.Join(err, st.bolt.Close())
-	}
 	n := &Node{
-		cfg: cfg, log: cfg.Logger, machine: m, store: st, member: member,
-		book: newAddressBook(), conns: newConnSet(), seen: newSeenLines(),
-		nudge: make(chan struct{}, 1), suspects: make(chan ID, 1), leaderships: make(chan Leadership), changes: make(chan struct{}, 1),
-		// Raft blocks when this is full; the reader never waits for anything.
-		notify: make(chan bool, 16),
-		addr:   cfg.Advertise, joins: make(map[ID]string), expelled: make(map[ID]bool), waiting: "not started",
+		cfg: cfg, log: cfg.Logger, machine: machine, addr: cfg.Advertise,
+		leaderships: make(chan Leadership), changes: make(chan struct{}, 1),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	n.acting, n.halt = context.WithCancel(n.ctx)
-	n.links = newLinks(n)
-	n.dialer = &dialer{secret: cfg.Secret, tls: cfg.TLS, identity: n.identity, learned: n.learned, conns: n.conns}
+	if n.cur, err = newLife(n); err != nil {
+		n.cancel()
+		return nil, err
+	}
 	return n, nil
 }
 
@@ -114,194 +75,117 @@ func (n *Node) Start(ctx context.Context) error {
 		return fmt.Errorf("listen for peers: %w", err)
 	}
 	n.mu.Lock()
-	started := n.listener != nil
-	if !started {
-		n.listener = ln
-		if n.addr == "" {
-			n.addr = ln.Addr().String()
-		}
-		n.waiting = "waiting for the first look at the peers"
-	}
-	n.mu.Unlock()
-	if started || n.ctx.Err() != nil {
+	defer n.mu.Unlock()
+	if n.listener != nil || n.ctx.Err() != nil {
 		return errors.Join(errors.New("start election: it was started or stopped before"), ln.Close())
 	}
-	if host, _, _ := net.SplitHostPort(n.Addr()); net.ParseIP(host).IsUnspecified() {
-		n.log.Warn("the advertised address is not one that peers can dial; set it", zap.String("address", n.Addr()))
+	n.listener = ln
+	if n.addr == "" {
+		n.addr = ln.Addr().String()
 	}
-	n.group.run(func() { n.accept(ln) })
-	n.group.run(n.run)
+	if host, _, _ := net.SplitHostPort(n.addr); net.ParseIP(host).IsUnspecified() {
+		n.log.Warn("the advertised address is not one that peers can dial; set it", zap.String("address", n.addr))
+	}
+	n.cur.start(ln, n.addr)
+	n.living.Go(n.live)
 	return nil
 }
 
-// run settles the cluster, runs Raft and tends the members until Stop.
-func (n *Node) run() {
-	n.log.Info("watcher identity", zap.String("id", string(n.store.id)), zap.String("address", n.Addr()), zap.String("directory", n.cfg.Dir))
-	if n.settle(n.ctx) != nil {
-		return
+// live begins another life whenever one has asked for it, until Stop.
+func (n *Node) live() {
+	for {
+		cur := n.life()
+		select {
+		case <-n.ctx.Done():
+			return
+		case why := <-cur.over:
+			n.log.Info("beginning anew", zap.Stringer("how", why), zap.String("id", string(cur.ID())))
+			if !n.rebirth(cur, why) {
+				return
+			}
+		}
 	}
-	n.checkGeneration()
-	if n.acting.Err() != nil {
-		return
+}
+
+// rebirth ends a life and begins the next; false when Stop was called.
+func (n *Node) rebirth(old *life, why ending) bool {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel() // nothing to hand over: it does not lead
+	err := old.stop(ended, n.listener)
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
+	if err != nil {
+		n.log.Warn("the store was not closed cleanly", zap.Error(err))
 	}
-	if err := n.startRaft(); err != nil {
-		n.setWaiting(fmt.Sprintf("raft can not start: %v", err))
-		return
+	for n.ctx.Err() == nil {
+		if err = n.beginLife(why); err == nil {
+			return true
+		}
+		old.setWaiting(fmt.Sprintf("waiting to begin anew: %v", err))
+		n.log.Error("beginning anew failed", zap.Error(err))
+		select {
+		case <-n.ctx.Done():
+		case <-time.After(rebirthPause):
+		}
 	}
-	n.tend()
-	// When superseded, the rest goes on answering. On Stop it may be that it
-	// looked for a Raft before we had one.
-	n.shutDownRaft()
+	return false
+}
+
+func (n *Node) beginLife(why ending) error {
+	if why == endingDiscard {
+		if err := putAside(n.cfg.Dir); err != nil {
+			return err
+		}
+		n.machine.forget()
+	}
+	next, err := newLife(n)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.cur, n.closed = next, false
+	n.mu.Unlock()
+	if t, ok := n.listener.(*net.TCPListener); ok {
+		if err := t.SetDeadline(time.Time{}); err != nil {
+			n.log.Warn("peer listener not opened again", zap.Error(err))
+		}
+	}
+	next.start(n.listener, n.Addr())
+	next.leaderChanged()
+	return nil
+}
+
+// life returns the present life.
+func (n *Node) life() *life {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.cur
 }
 
 // Stop hands the leadership to another voter, at most about a second long, and
-// closes everything. When it returns no goroutine of the Node is left. The
-// context bounds the hand-over only. Later calls return what the first did.
+// closes everything. The membership stays, for a restart; see Leave. When it
+// returns no goroutine of the Node is left. The context bounds the hand-over
+// only. Later calls return what the first did.
 func (n *Node) Stop(ctx context.Context) error {
 	n.stopOnce.Do(func() { n.stopErr = n.stop(ctx) })
 	return n.stopErr
 }
 
 func (n *Node) stop(ctx context.Context) error {
-	// 1. Hand over while everything still works: the others then have a leader
-	// after a round trip instead of after a heartbeat and an election time-out.
-	if n.leading() && ctx.Err() == nil {
-		tctx, cancel := context.WithTimeout(ctx, handOverTimeout)
-		if err := n.TransferLeadership(tctx); err != nil {
-			n.log.Info("stopping without a successor", zap.Error(err))
-		}
-		cancel()
-	}
-	// 2. End our own loops before Raft: one that is about to change the
-	// configuration should see its context end, not a Raft that is gone.
 	n.cancel()
+	n.living.Wait() // no other life begins from here on
 	n.mu.Lock()
-	ln := n.listener
+	cur, closed, ln := n.cur, n.closed, n.listener
 	n.mu.Unlock()
 	var errs []error
-	if ln != nil {
-		errs = append(errs, ln.Close()) // no new handshakes
+	if !closed {
+		errs = append(errs, cur.stop(ctx, ln))
 	}
-	// 3. Raft's goroutines wait for its own channels and for connections; it
-	// closes the former itself.
-	n.shutDownRaft()
-	// 4. Connections after Raft, which would log their ends as failures of
-	// peers; before waiting for the goroutines, which wait on connections.
-	n.conns.closeAll()
-	n.group.wait()
+	if ln != nil {
+		errs = append(errs, ln.Close())
+	}
 	close(n.leaderships) // their only senders have ended
 	close(n.changes)
-	// 5. The store last: Raft panics when it can not write.
-	if err := n.store.bolt.Close(); err != nil {
-		errs = append(errs, fmt.Errorf("close raft store: %w", err))
-	}
 	return errors.Join(errs...)
-}
-
-// shutDownRaft ends Raft, if it runs, and returns when it has written its last.
-func (n *Node) shutDownRaft() {
-	n.mu.Lock()
-	r, transport, stream := n.raft, n.transport, n.stream
-	n.raft = nil
-	n.mu.Unlock()
-	if r == nil {
-		n.futures.close()
-		return
-	}
-	// An entry that is committed in the instant of the shutdown may reach the
-	// applying goroutine after that has ended; its future then never returns. So
-	// what is in flight gets a moment first, and is not waited for without end.
-	n.futures.close()
-	drained := make(chan struct{})
-	go func() { n.futures.wait(); close(drained) }()
-	select {
-	case <-drained:
-	case <-time.After(drainTimeout):
-	}
-	transport.wakeAll(true) // replication that waits for an absent peer
-	if err := r.Shutdown().Error(); err != nil {
-		n.log.Warn("raft shutdown failed", zap.Error(err))
-	}
-	stream.cancel()
-	transport.CloseStreams()
-	select {
-	case <-drained:
-	case <-time.After(drainTimeout):
-		n.log.Warn("a raft future was left waiting at shutdown")
-	}
-}
-
-// startRaft opens Raft's side of the peer port. Founders bootstrap, all with
-// the same configuration, unless they have a log already.
-func (n *Node) startRaft() (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = damaged(n.store.path, fmt.Errorf("%v", p))
-		}
-		if err != nil {
-			n.log.Error("raft can not start", zap.Error(err))
-		}
-	}()
-	m := n.membership()
-	logger := newRaftLogger(n.log)
-	sctx, scancel := context.WithCancel(context.Background()) // ends with the transport
-	stream := &raftStream{
-		self: joinServerAddress(n.store.id, n.Addr()), dialer: n.dialer, book: n.book,
-		incoming: make(chan net.Conn), dialing: n.ctx, ctx: sctx, cancel: scancel, failed: n.dialFailed,
-	}
-	n.book.learn(n.store.id, n.Addr())
-	transport := newPatientTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		ServerAddressProvider: n.book, Logger: logger, Stream: stream,
-		MaxPool: 3, Timeout: max(2*n.cfg.Election, 250*time.Millisecond), MsgpackUseNewTimeFormat: true,
-	}))
-	fail := func(err error) error { return errors.Join(err, transport.Close()) }
-	conf := n.raftConfig()
-	conf.Logger = logger
-	cache, err := raft.NewLogCache(512, n.store.bolt)
-	if err != nil {
-		return fail(err)
-	}
-	used, err := raft.HasExistingState(n.store.bolt, n.store.bolt, n.store.snaps)
-	if err != nil {
-		return fail(damaged(n.store.path, err))
-	}
-	if !used && len(m.Voters) > 0 {
-		first := firstConfiguration(m.Voters)
-		if err := raft.BootstrapCluster(conf, n.store.bolt, n.store.bolt, n.store.snaps, transport, first); err != nil {
-			return fail(fmt.Errorf("bootstrap raft: %w", err))
-		}
-	}
-	r, err := raft.NewRaft(conf, machineFSM{n.machine}, cache, n.store.bolt, n.store.snaps, transport)
-	if err != nil {
-		return fail(fmt.Errorf("start raft from %s: %w", n.store.path, err))
-	}
-	n.mu.Lock()
-	n.raft, n.stream, n.transport = r, stream, transport
-	n.mu.Unlock()
-	n.observe(r, transport)
-	return nil
-}
-
-func (n *Node) raftConfig() *raft.Config {
-	c := raft.DefaultConfig()
-	c.LocalID = raft.ServerID(n.store.id)
-	c.HeartbeatTimeout, c.ElectionTimeout = n.cfg.Heartbeat, n.cfg.Election
-	c.LeaderLeaseTimeout, c.CommitTimeout = n.cfg.Lease, n.cfg.CommitTimeout
-	c.NotifyCh = n.notify
-	// A removed watcher goes on answering; only a person decides that it ends.
-	c.ShutdownOnRemove = false
-	// The state is small and commands are rare: a short log starts fast.
-	c.SnapshotThreshold, c.SnapshotInterval, c.TrailingLogs = 1024, time.Minute, 256
-	c.NoLegacyTelemetry = true
-	return c
-}
-
-func firstConfiguration(voters []Voter) raft.Configuration {
-	var c raft.Configuration
-	for _, v := range voters {
-		c.Servers = append(c.Servers, raft.Server{
-			Suffrage: raft.Voter, ID: raft.ServerID(v.ID), Address: joinServerAddress(v.ID, v.Addr),
-		})
-	}
-	return c
 }

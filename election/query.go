@@ -21,6 +21,7 @@ const (
 	opInvite operation = "invite" // promise to found this cluster with us
 	opJoin   operation = "join"   // add me (to the leader)
 	opGone   operation = "gone"   // is the leader gone from where you stand
+	opLeave  operation = "leave"  // remove me (to the leader)
 )
 
 // query is a question; who asks is in the handshake.
@@ -48,8 +49,13 @@ type answer struct {
 	Known bool `json:"known"`
 	// Removed is that the asker was removed while the answering watcher led.
 	Removed bool `json:"removed,omitempty"`
+	// Leaving is that the answering watcher is terminating, Lost that it has not
+	// known a leader for long enough to ask whether the others are gone.
+	Leaving bool `json:"leaving,omitempty"`
+	Lost    bool `json:"lost,omitempty"`
 	// LastIndex and LastTerm are of the last entry in the answering watcher's
-	// log; the term is set in answers to opGone only.
+	// log, Voter that it votes in the latest configuration there.
+	Voter     bool   `json:"voter,omitempty"`
 	LastIndex uint64 `json:"last_index"`
 	LastTerm  uint64 `json:"last_term,omitempty"`
 	// Gone is that the leader asked about is gone from there as well, Asking that
@@ -59,7 +65,7 @@ type answer struct {
 }
 
 // ask sends one query to an address. An empty target asks whoever lives there.
-func (n *Node) ask(ctx context.Context, addr string, target ID, q query) (answer, error) {
+func (n *life) ask(ctx context.Context, addr string, target ID, q query) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	conn, _, err := n.dialer.dial(ctx, addr, purposeQuery, target)
@@ -79,7 +85,7 @@ func (n *Node) ask(ctx context.Context, addr string, target ID, q query) (answer
 	return a, nil
 }
 
-func (n *Node) serveQuery(h hello, conn net.Conn) {
+func (n *life) serveQuery(h hello, conn net.Conn) {
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(queryTimeout)); err != nil {
 		return
@@ -97,6 +103,8 @@ func (n *Node) serveQuery(h hello, conn net.Conn) {
 		err = n.acceptInvite(h.From, q.Invite)
 	case opJoin:
 		err = n.acceptJoin(h)
+	case opLeave:
+		err = n.acceptLeave(h)
 	case opGone:
 		gone, err = n.testify(h.From, q)
 	default:
@@ -104,7 +112,7 @@ func (n *Node) serveQuery(h hello, conn net.Conn) {
 	}
 	a := n.describe(h.From)
 	if r := n.raftOrNil(); gone && r != nil {
-		a.Gone, a.LastTerm, a.Asking = true, lastTerm(r), r.State() == raft.Candidate
+		a.Gone, a.Asking = true, r.State() == raft.Candidate
 	}
 	if err != nil {
 		a.Error = err.Error()
@@ -115,13 +123,13 @@ func (n *Node) serveQuery(h hello, conn net.Conn) {
 }
 
 // describe is our answer to a hello of the given asker.
-func (n *Node) describe(asker ID) answer {
-	a := answer{ID: n.store.id, Addr: n.Addr(), Membership: n.membership()}
+func (n *life) describe(asker ID) answer {
+	a := answer{ID: n.store.id, Addr: n.Addr(), Membership: n.membership(), Leaving: n.leaving.Load(), Lost: n.lostForLong()}
 	if r := n.raftOrNil(); r != nil {
 		a.Leading = n.leading()
 		a.LeaderID, a.LeaderAddr = n.Leader()
 		a.Known, a.Removed = n.isMember(asker), n.wasExpelled(asker)
-		a.LastIndex = r.LastIndex()
+		a.Voter, a.LastIndex, a.LastTerm = n.isVoter(n.store.id), r.LastIndex(), lastTerm(r)
 	}
 	return a
 }
@@ -134,7 +142,7 @@ type sighting struct {
 }
 
 // lookAround says hello to every address at once.
-func (n *Node) lookAround(ctx context.Context, addrs []string) []sighting {
+func (n *life) lookAround(ctx context.Context, addrs []string) []sighting {
 	seen := make([]sighting, len(addrs))
 	var wg sync.WaitGroup
 	for i, addr := range addrs {
@@ -149,7 +157,7 @@ func (n *Node) lookAround(ctx context.Context, addrs []string) []sighting {
 
 // candidates returns the addresses where peers may live: the configured, the
 // discovered and, for a member, those of the Raft configuration.
-func (n *Node) candidates(ctx context.Context) ([]string, error) {
+func (n *life) candidates(ctx context.Context) ([]string, error) {
 	set := make(map[string]bool)
 	for _, p := range n.cfg.Peers {
 		set[p] = true

@@ -107,10 +107,13 @@ func syncDir(dir string) error {
 
 const (
 	recordTimeout = 3 * time.Second
-	recordRetry   = 2 * time.Second
+	recordRetry   = time.Second
+	// recordPoll is how often the leader looks at a shared record: somebody may
+	// have deleted it, or a new generation may have begun without us.
+	recordPoll = 2 * time.Second
 )
 
-func (n *Node) loadRecord(ctx context.Context) (ClusterRecord, string, error) {
+func (n *life) loadRecord(ctx context.Context) (ClusterRecord, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	n.recordMu.Lock()
@@ -118,7 +121,7 @@ func (n *Node) loadRecord(ctx context.Context) (ClusterRecord, string, error) {
 	return n.cfg.Record.Load(ctx)
 }
 
-func (n *Node) storeRecord(ctx context.Context, rec ClusterRecord, version string) error {
+func (n *life) storeRecord(ctx context.Context, rec ClusterRecord, version string) error {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	n.recordMu.Lock()
@@ -129,40 +132,53 @@ func (n *Node) storeRecord(ctx context.Context, rec ClusterRecord, version strin
 // checkGeneration compares a member's store with the record at the start. A
 // record that can't be read keeps nobody from starting: the watchers must work
 // while whatever keeps the record is down.
-func (n *Node) checkGeneration() {
+//
+// A generation that we took ourselves is begun here, before Raft runs.
+func (n *life) checkGeneration() error {
+	if m := n.membership(); m.Taking > m.Generation {
+		if err := n.takeGeneration(m.Taking); err != nil {
+			return err
+		}
+	}
 	rec, _, err := n.loadRecord(n.ctx)
 	m := n.membership()
 	switch {
 	case err != nil:
 		n.log.Warn("cluster record not read", zap.Error(err))
+	case rec.ClusterID == m.Cluster && rec.Generation > m.Generation && n.soleVoter(rec):
+		return n.takeGeneration(rec.Generation)
+	case n.overtaken(rec):
 	case rec.ClusterID != "" && rec.ClusterID != m.Cluster:
 		n.log.Error("the cluster record names another cluster than the raft store",
 			zap.String("record", rec.ClusterID), zap.String("store", m.Cluster), zap.String("directory", n.cfg.Dir))
-	case rec.ClusterID == m.Cluster && rec.Generation > m.Generation:
-		n.supersede(rec.Generation, "")
 	}
+	return nil
 }
 
 // syncRecord writes the record when the voters have changed. A failure is
 // logged and tried again; it holds up nothing else.
-func (n *Node) syncRecord(ctx context.Context, servers []raft.Server) {
+func (n *life) syncRecord(ctx context.Context, servers []raft.Server) {
 	if n.cfg.Record.Shared() && !n.leading() {
 		n.recorded = ClusterRecord{} // somebody else writes it now
 		return
 	}
 	rec := n.recordOf(servers)
-	if len(rec.Voters) == 0 || equalRecords(n.recorded, rec) || time.Since(n.recordFailed) < recordRetry {
+	known := equalRecords(n.recorded, rec) && (!n.cfg.Record.Shared() || time.Since(n.recordSeen) < recordPoll)
+	if len(rec.Voters) == 0 || known || time.Since(n.recordFailed) < recordRetry {
 		return
 	}
 	if err := n.writeRecord(ctx, servers); err != nil {
+		if errors.Is(err, ErrRecordChanged) {
+			return // the next look goes on from what it is now
+		}
 		n.recordFailed = time.Now()
 		n.warnOnce("record", "cluster record not written", zap.Error(err))
 		return
 	}
-	n.recorded = rec
+	n.recorded, n.recordSeen = rec, time.Now()
 }
 
-func (n *Node) recordOf(servers []raft.Server) ClusterRecord {
+func (n *life) recordOf(servers []raft.Server) ClusterRecord {
 	m := n.membership()
 	rec := ClusterRecord{ClusterID: m.Cluster, Generation: m.Generation}
 	for _, s := range servers {
@@ -180,17 +196,16 @@ func equalRecords(a, b ClusterRecord) bool {
 }
 
 // writeRecord stores the voters of a configuration.
-func (n *Node) writeRecord(ctx context.Context, servers []raft.Server) error {
+func (n *life) writeRecord(ctx context.Context, servers []raft.Server) error {
 	rec := n.recordOf(servers)
 	old, version, err := n.loadRecord(ctx)
 	switch {
 	case err != nil:
 		return err
+	case n.overtaken(old):
+		return ErrSuperseded
 	case old.ClusterID != "" && old.ClusterID != rec.ClusterID:
 		return fmt.Errorf("the cluster record names cluster %s, this watcher belongs to %s", old.ClusterID, rec.ClusterID)
-	case old.Generation > rec.Generation:
-		n.supersede(old.Generation, "")
-		return ErrSuperseded
 	case equalRecords(old, rec):
 		return nil
 	}

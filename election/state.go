@@ -9,30 +9,24 @@ import (
 	"go.uber.org/zap"
 )
 
-// ID returns our own ID.
-func (n *Node) ID() ID { return n.store.id }
+func (n *life) ID() ID { return n.store.id }
 
-// Addr returns the address the other watchers reach us at; before Start it is
-// empty when it depends on the port that will be bound.
-func (n *Node) Addr() string {
+func (n *life) Addr() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.addr
 }
 
-// ClusterID returns the cluster's ID, empty until it is made or joined.
-func (n *Node) ClusterID() string {
+func (n *life) ClusterID() string {
 	if m := n.membership(); m.Phase == phaseMember {
 		return m.Cluster
 	}
 	return ""
 }
 
-// Generation returns the cluster's generation, 0 until it is joined.
-func (n *Node) Generation() uint32 { return n.membership().Generation }
+func (n *life) Generation() uint32 { return n.membership().Generation }
 
-// Leader returns the leader as far as known, else "" twice.
-func (n *Node) Leader() (id ID, addr string) {
+func (n *life) Leader() (id ID, addr string) {
 	r := n.raftOrNil()
 	if r == nil {
 		return "", ""
@@ -45,8 +39,7 @@ func (n *Node) Leader() (id ID, addr string) {
 	return ID(sid), addr
 }
 
-// Peers returns the members of the latest configuration, sorted by address.
-func (n *Node) Peers() []Peer {
+func (n *life) Peers() []Peer {
 	leader, _ := n.Leader()
 	now := time.Now()
 	var peers []Peer
@@ -77,8 +70,7 @@ func (n *Node) Peers() []Peer {
 	return peers
 }
 
-// State returns the present state. It does not block on the network.
-func (n *Node) State() State {
+func (n *life) State() State {
 	n.mu.Lock()
 	s := State{Waiting: n.waiting, Superseded: n.superseded, Removed: n.removed}
 	r, readyTerm := n.raft, n.readyTerm
@@ -86,6 +78,7 @@ func (n *Node) State() State {
 	if r == nil {
 		return s
 	}
+	s.Generation = n.Generation()
 	s.Term, s.CommitIndex, s.AppliedIndex = r.CurrentTerm(), r.CommitIndex(), r.AppliedIndex()
 	s.LeaderID, s.LeaderAddr = n.Leader()
 	s.Voter = n.isVoter(n.store.id)
@@ -103,14 +96,14 @@ func (n *Node) State() State {
 	return s
 }
 
-func (n *Node) membership() membership {
+func (n *life) membership() membership {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.member
 }
 
 // identity is what we say of ourselves when we dial.
-func (n *Node) identity() hello {
+func (n *life) identity() hello {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	h := hello{From: n.store.id, Addr: n.addr, Generation: n.member.Generation}
@@ -120,14 +113,14 @@ func (n *Node) identity() hello {
 	return h
 }
 
-func (n *Node) raftOrNil() *raft.Raft {
+func (n *life) raftOrNil() *raft.Raft {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.raft
 }
 
 // servers returns the latest configuration, committed or not, as Raft uses it.
-func (n *Node) servers() []raft.Server {
+func (n *life) servers() []raft.Server {
 	r := n.raftOrNil()
 	if r == nil {
 		return nil
@@ -139,24 +132,24 @@ func (n *Node) servers() []raft.Server {
 	return f.Configuration().Servers
 }
 
-func (n *Node) isMember(id ID) bool {
+func (n *life) isMember(id ID) bool {
 	return slices.ContainsFunc(n.servers(), func(s raft.Server) bool { return ID(s.ID) == id })
 }
 
-func (n *Node) isVoter(id ID) bool {
+func (n *life) isVoter(id ID) bool {
 	return slices.ContainsFunc(n.servers(), func(s raft.Server) bool {
 		return ID(s.ID) == id && s.Suffrage == raft.Voter
 	})
 }
 
-func (n *Node) leading() bool {
+func (n *life) leading() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.raft != nil && !n.superseded && n.raft.State() == raft.Leader
 }
 
 // setWaiting shows, and logs when it is news, what we wait for.
-func (n *Node) setWaiting(why string) {
+func (n *life) setWaiting(why string) {
 	n.mu.Lock()
 	changed := n.waiting != why
 	n.waiting = why

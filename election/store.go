@@ -62,6 +62,11 @@ type membership struct {
 	// Voted is that we have been a voter: if the leader no longer knows us then,
 	// we were removed, and do not ask to be added again.
 	Voted bool `json:"voted,omitempty"`
+	// Replaces is the cluster, all of whose voters are gone, in whose place an
+	// invitation makes a new one.
+	Replaces string `json:"replaces,omitempty"`
+	// Taking is the generation that this store is being made the beginning of.
+	Taking uint32 `json:"taking,omitempty"`
 }
 
 // store is everything on disk except the cluster record.
@@ -78,6 +83,9 @@ type store struct {
 func openStore(dir string, logger hclog.Logger) (s *store, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	if err := finishAside(dir); err != nil {
+		return nil, err
 	}
 	path := filepath.Join(dir, storeFileName)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))

@@ -79,15 +79,15 @@ func storeWithHistory(t *testing.T) *watcher {
 	c := newCluster(t, 1)
 	c.startAll()
 	w := c.awaitLeader()
-	rc := w.raft.ReloadableConfig()
+	rc := w.life().raft.ReloadableConfig()
 	rc.TrailingLogs = 5
-	if err := w.raft.ReloadConfig(rc); err != nil {
+	if err := w.life().raft.ReloadConfig(rc); err != nil {
 		t.Fatal(err)
 	}
 	for range 50 {
 		mustCommit(t, w, strings.Repeat("x", 2000))
 	}
-	if err := w.raft.Snapshot().Error(); err != nil {
+	if err := w.life().raft.Snapshot().Error(); err != nil {
 		t.Fatal(err)
 	}
 	w.stop()

@@ -34,7 +34,7 @@ const successionTimeout = time.Second
 const yieldTime = 150 * time.Millisecond
 
 // suspect notes that the connection from a peer has ended.
-func (n *Node) suspect(id ID) {
+func (n *life) suspect(id ID) {
 	if leader, _ := n.Leader(); leader != id || n.ctx.Err() != nil {
 		return
 	}
@@ -45,7 +45,7 @@ func (n *Node) suspect(id ID) {
 }
 
 // watchSuccession inquires into each suspected loss of the leader.
-func (n *Node) watchSuccession(r *raft.Raft, transport *patientTransport) {
+func (n *life) watchSuccession(r *raft.Raft, transport *patientTransport) {
 	for {
 		select {
 		case <-n.acting.Done():
@@ -59,7 +59,7 @@ func (n *Node) watchSuccession(r *raft.Raft, transport *patientTransport) {
 // inquire asks until the leader is another one or the time is up. Once is not
 // enough: a dying process closes its connections one after the other and its
 // listener some time among them, and the other watchers look at other instants.
-func (n *Node) inquire(r *raft.Raft, transport *patientTransport, leader ID) {
+func (n *life) inquire(r *raft.Raft, transport *patientTransport, leader ID) {
 	ctx, cancel := context.WithTimeout(n.acting, successionTimeout)
 	defer cancel()
 	for pause := 5 * time.Millisecond; ctx.Err() == nil; pause *= 2 {
@@ -89,8 +89,8 @@ func (c claim) before(o claim) bool {
 
 // shouldSucceed is true if a majority of the voters sees the leader gone and
 // our log is the most complete among theirs.
-func (n *Node) shouldSucceed(ctx context.Context, r *raft.Raft, leader ID) bool {
-	if id, _ := n.Leader(); id != leader || !n.isVoter(n.store.id) || !n.leaderGone(ctx, leader) {
+func (n *life) shouldSucceed(ctx context.Context, r *raft.Raft, leader ID) bool {
+	if id, _ := n.Leader(); id != leader || n.leaving.Load() || !n.isVoter(n.store.id) || !n.leaderGone(ctx, leader) {
 		return false
 	}
 	mine := claim{term: lastTerm(r), index: r.LastIndex(), id: n.store.id}
@@ -128,7 +128,7 @@ func (n *Node) shouldSucceed(ctx context.Context, r *raft.Raft, leader ID) bool 
 // refuses connections, is another watcher's, or it says itself that it does not
 // lead (it was restarted). No leader at all must count too: that is somebody who
 // has begun to ask for votes, and whose claim must keep the others from it.
-func (n *Node) leaderGone(ctx context.Context, leader ID) bool {
+func (n *life) leaderGone(ctx context.Context, leader ID) bool {
 	if id, _ := n.Leader(); (id != leader && id != "") || leader == n.store.id {
 		return false
 	}
@@ -143,7 +143,7 @@ func (n *Node) leaderGone(ctx context.Context, leader ID) bool {
 // returns false if the inquiry should go on. A vote given or a better claim met
 // since the inquiry began forbids it: a second candidate would depose the first,
 // and could lose for want of the first one's newest entry.
-func (n *Node) succeed(ctx context.Context, r *raft.Raft, transport *patientTransport, term uint64) bool {
+func (n *life) succeed(ctx context.Context, r *raft.Raft, transport *patientTransport, term uint64) bool {
 	n.mu.Lock()
 	yielded := time.Now().Before(n.yieldUntil)
 	n.mu.Unlock()
@@ -166,7 +166,7 @@ func (n *Node) succeed(ctx context.Context, r *raft.Raft, transport *patientTran
 
 // testify answers another member's question whether the leader is gone, and
 // holds back for it if it is and the asker's log is more complete.
-func (n *Node) testify(asker ID, q query) (gone bool, err error) {
+func (n *life) testify(asker ID, q query) (gone bool, err error) {
 	r := n.raftOrNil()
 	if r == nil || !n.isMember(asker) {
 		return false, fmt.Errorf("watcher %s is not a member here", asker.Short())

@@ -39,17 +39,17 @@ func TestAWatcherThatAloneMissesTheLeaderDoesNotDeposeIt(t *testing.T) {
 	c.awaitVoters(c.ws...)
 	office, _ := leader.office()
 	cut, other := c.others(leader)[0], c.others(leader)[1]
-	cut.book.learn(leader.ID(), freeAddrs(t, 1)[0]) // refuses connections
-	if gone, err := cut.testify(other.ID(), query{Leader: leader.ID()}); err != nil || !gone {
+	cut.life().book.learn(leader.ID(), freeAddrs(t, 1)[0]) // refuses connections
+	if gone, err := cut.life().testify(other.ID(), query{Leader: leader.ID()}); err != nil || !gone {
 		t.Fatalf("the set-up failed: the leader is not gone for the one cut off: %v, %v", gone, err)
 	}
-	if gone, err := other.testify(cut.ID(), query{Leader: leader.ID()}); err != nil || gone {
+	if gone, err := other.life().testify(cut.ID(), query{Leader: leader.ID()}); err != nil || gone {
 		t.Fatalf("the leader is gone for the other: %v, %v", gone, err)
 	}
-	if cut.shouldSucceed(t.Context(), cut.raftOrNil(), leader.ID()) {
+	if cut.life().shouldSucceed(t.Context(), cut.life().raftOrNil(), leader.ID()) {
 		t.Error("one of three would depose the leader")
 	}
-	if _, err := other.testify(newID(), query{Leader: leader.ID()}); err == nil {
+	if _, err := other.life().testify(newID(), query{Leader: leader.ID()}); err == nil {
 		t.Error("a stranger was given an answer")
 	}
 	if office.Ctx.Err() != nil {
