@@ -31,7 +31,7 @@ func run() int {
 func newRoot() *cobra.Command {
 	opt := cli.Options{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: isTerminal(os.Stdin), Getenv: os.Getenv, Version: buildInfo()}
 	root := cli.NewRoot(opt)
-	root.AddCommand(newSentinel(), newDemo())
+	root.AddCommand(newSentinel(), newKube(), newDemo())
 	root.AddCommand(withFiles(cli.Commands(opt))...)
 	return root
 }

@@ -47,7 +47,19 @@ type Backend interface {
 	// [ErrNoSuchMaster], [ErrInProgress] or [ErrNoGoodReplica] become Sentinel's
 	// replies; every other one becomes "-ERR <its text>".
 	Failover(ctx context.Context, name string) error
+
+	// SimulateFailure forgets what was asked for before and has this watcher fail at
+	// each of the named moments, [CrashAfterElection] and [CrashAfterPromotion]
+	// among them, in whatever case they are written. It stops at the first name
+	// that it does not know and returns how many came before.
+	SimulateFailure(names []string) (armed int)
 }
+
+// The moments at which Sentinel can be made to fail.
+const (
+	CrashAfterElection  = "crash-after-election"
+	CrashAfterPromotion = "crash-after-promotion"
+)
 
 var (
 	// ErrNoSuchMaster is returned by a backend that does not know the master.

@@ -105,7 +105,7 @@ func (s *Server) infoSentinel(b *strings.Builder) {
 	field(b, "sentinel_tilt_since_seconds", -1)
 	field(b, "sentinel_running_scripts", 0)
 	field(b, "sentinel_scripts_queue_length", 0)
-	field(b, "sentinel_simulate_failure_flags", 0)
+	field(b, "sentinel_simulate_failure_flags", s.simulated.Load())
 	for i, m := range masters {
 		status := "ok"
 		switch {

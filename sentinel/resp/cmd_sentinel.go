@@ -3,6 +3,7 @@ package resp
 import (
 	"context"
 	"errors"
+	"strings"
 )
 
 const errNoMaster = "ERR No such master with that name"
@@ -92,6 +93,46 @@ func (c *conn) sentinelFailover(args [][]byte) {
 	}
 }
 
+// sentinelSimulateFailure has this watcher fail in its next plan. As in Sentinel,
+// every call begins with forgetting the calls before, so that HELP disarms; words
+// before an unknown one or before HELP count.
+func (c *conn) sentinelSimulateFailure(args [][]byte) {
+	var names []string
+	help := false
+	for _, a := range args[2:] {
+		if help = is(a, "help"); help {
+			break
+		}
+		names = append(names, string(a))
+	}
+	armed := c.srv.backend.SimulateFailure(names)
+	c.srv.simulated.Store(simulatedFlags(names[:armed]))
+	switch {
+	case armed < len(names):
+		c.w.Error("ERR Unknown failure simulation specified")
+	case help: // Sentinel's words only: scripts read them
+		c.w.Array(2)
+		c.w.Bulk(CrashAfterElection)
+		c.w.Bulk(CrashAfterPromotion)
+	default:
+		c.w.Simple("OK")
+	}
+}
+
+// simulatedFlags are the bits that INFO shows of Sentinel's own failures.
+func simulatedFlags(names []string) int64 {
+	var flags int64
+	for _, n := range names {
+		switch strings.ToLower(n) {
+		case CrashAfterElection:
+			flags |= 1
+		case CrashAfterPromotion:
+			flags |= 2
+		}
+	}
+	return flags
+}
+
 // sentinelHelp lists what there is, in the form of all HELP replies of Redis.
 func (c *conn) sentinelHelp([][]byte) {
 	lines := []string{
@@ -112,6 +153,8 @@ func (c *conn) sentinelHelp([][]byte) {
 		"    Show the replicas of a master and their state.",
 		"SENTINELS <master-name>",
 		"    Show the other watchers of a master and their state.",
+		"SIMULATE-FAILURE [CRASH-AFTER-ELECTION] [CRASH-AFTER-PROMOTION] [<point> ...] [HELP]",
+		"    Have this watcher kill itself when it comes to that point of a plan.",
 		"HELP",
 		"    Print this help.",
 	}

@@ -58,6 +58,7 @@ func sentinelTable() map[string]*command {
 		&command{name: "myid", arity: 2, run: (*conn).sentinelMyID},
 		&command{name: "replicas", arity: 3, run: (*conn).sentinelReplicas},
 		&command{name: "sentinels", arity: 3, run: (*conn).sentinelSentinels},
+		&command{name: "simulate-failure", arity: -3, run: (*conn).sentinelSimulateFailure},
 		&command{name: "slaves", arity: 3, run: (*conn).sentinelReplicas})
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,7 @@ type fake struct {
 	sentinels map[string][]Peer
 	quorum    func(name string) (string, error)
 	failover  func(ctx context.Context, name string) error
+	failures  []string // what SimulateFailure was asked for last
 }
 
 func (f *fake) MyID() string { return ourID }
@@ -84,6 +86,19 @@ func (f *fake) Failover(ctx context.Context, name string) error {
 		return nil
 	}
 	return f.failover(ctx, name)
+}
+
+func (f *fake) SimulateFailure(names []string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failures = nil
+	for i, n := range names {
+		if known := []string{CrashAfterElection, CrashAfterPromotion, "before-fence"}; !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, n) }) {
+			return i
+		}
+		f.failures = append(f.failures, n)
+	}
+	return len(names)
 }
 
 // move changes the address of the first master.

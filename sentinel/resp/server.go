@@ -100,6 +100,8 @@ type Server struct {
 	cancel context.CancelFunc
 	lastID atomic.Int64
 	port   atomic.Int64
+	// simulated are the armed failures as INFO shows them.
+	simulated atomic.Int64
 
 	mu        sync.Mutex // guards what follows, never held across I/O
 	stopping  bool

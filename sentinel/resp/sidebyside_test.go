@@ -236,6 +236,17 @@ SENTINEL failover nosuch
 SENTINEL failover lonely
 SENTINEL failover a b
 SENTINEL help x
+SENTINEL simulate-failure
+SENTINEL simulate-failure help
+SENTINEL SIMULATE-FAILURE HELP nosuch
+SENTINEL simulate-failure nosuch
+SENTINEL simulate-failure ''
+SENTINEL simulate-failure "a\r\nb"
+SENTINEL simulate-failure crash-after-election nosuch
+SENTINEL simulate-failure crash-after-election help
+SENTINEL simulate-failure nosuch help
+SENTINEL simulate-failure Crash-After-Election CRASH-AFTER-PROMOTION
+SENTINEL simulate-failure crash-after-promotion;SENTINEL simulate-failure help
 GET a
 nosuch
 nosuch a b c
@@ -302,6 +313,18 @@ func TestSideBySideWithRedisSentinel(t *testing.T) {
 	for _, raw := range rawToCompare {
 		compare(t, tw, raw)
 	}
+	// The armed failures show in INFO.
+	flags := regexp.MustCompile(`sentinel_simulate_failure_flags:\d+`)
+	for _, words := range []string{"crash-after-election", "crash-after-promotion", "crash-after-promotion CRASH-after-election", "crash-after-election nosuch", "nosuch", "crash-after-election help", "help"} {
+		var got []string
+		for _, addr := range []string{tw.theirs, tw.ours} {
+			c := dial(t, addr)
+			c.do("SENTINEL simulate-failure " + words)
+			got = append(got, flags.FindString(c.do("INFO sentinel")))
+		}
+		truth(t, got[0] != "", "redis-sentinel shows no armed failures")
+		equal(t, got[0], got[1], words)
+	}
 	// A failover changes what is compared, so it comes last. The first ones are
 	// not compared in both protocols, because there is only one first.
 	for _, want := range []string{"+OK", "-INPROG Failover already in progress"} {
@@ -334,6 +357,8 @@ func TestDeliberateDifferences(t *testing.T) {
 	for _, d := range []struct{ line, theirs, ours, why string }{
 		{"QUIT", "-ERR unknown command 'QUIT', with args beginning with: ", "+OK", "clients of every Redis version may say it"},
 		{"CLIENT SETINFO LIB-NAME x", "-ERR unknown subcommand 'SETINFO'. Try CLIENT HELP.", "+OK", "Redis 7.2 has it, libraries send it"},
+		{"SENTINEL simulate-failure before-fence help", "-ERR Unknown failure simulation specified",
+			`*[$"crash-after-election" $"crash-after-promotion"]`, "our points are accepted besides Sentinel's, and not listed"},
 		{"SENTINEL pending-scripts", "*[]", "-ERR unknown subcommand 'pending-scripts'. Try SENTINEL HELP.", "not built yet"},
 	} {
 		equal(t, d.theirs, dial(t, tw.theirs).do(d.line), d.why)

@@ -41,6 +41,7 @@ type App struct {
 	registry *prometheus.Registry
 	metrics  *metrics.Metrics
 	files    *rewriter
+	kube     *binding // nil on hosts
 
 	started time.Time
 	ctx     context.Context
@@ -48,8 +49,8 @@ type App struct {
 	wg      sync.WaitGroup
 	undo    []teardown
 
-	mu   sync.Mutex
-	file *conf.File // the file as last read
+	mu    sync.Mutex
+	creds map[string]redisio.Credentials
 }
 
 // teardown is one named step of Stop.
@@ -79,10 +80,7 @@ func New(opt Options, log *zap.Logger) (*App, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find data directory %s: %w", r.DataDir, err)
 	}
-	a.node, err = election.New(election.Config{
-		Dir: dir, Bind: r.RaftAddr, Advertise: r.advertise, Peers: r.Peers, Secret: r.secret, Logger: log.Named("election"),
-		OnMessage: func(from election.ID, b []byte) { a.run.Message(sentinel.WatcherID(from), b) },
-	}, a.machine)
+	a.node, err = election.New(a.electionConfig(dir), a.machine)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +91,23 @@ func New(opt Options, log *zap.Logger) (*App, error) {
 	a.run = runner.New(runner.Options{Redis: a.pool, Cluster: cluster{a.node}, Logger: log.Named("watch"), Clock: clock, Events: a.event,
 		Hello: runner.Hello{Sentinel: r.announce}})
 	a.files = newRewriter(a)
-	return a, errors.Join(a.makeServers())
+	if r.Kube != nil {
+		if a.kube, err = newBinding(a, r.Kube); err != nil {
+			return a, err
+		}
+	}
+	return a, a.makeServers()
+}
+
+func (a *App) electionConfig(dir string) election.Config {
+	r := a.opt
+	c := election.Config{Dir: dir, Bind: r.RaftAddr, Advertise: r.advertise, Peers: r.Peers, Secret: r.secret, Logger: a.log.Named("election"),
+		OnMessage: func(from election.ID, b []byte) { a.run.Message(sentinel.WatcherID(from), b) }}
+	if k := r.Kube; k != nil {
+		m := k.Members
+		c.Record, c.TLS, c.Discover, c.Expect, c.Gone, c.Announce = m.Record(), m.TLS(), m.Discover, k.Watchers, m.Gone, m.Announce
+	}
+	return c
 }
 
 // makeServers makes what people and clients talk to.
@@ -112,11 +126,20 @@ func (a *App) ID() sentinel.WatcherID { return sentinel.WatcherID(a.node.ID()) }
 
 // setCredentials gives redisio the users and passwords of a file.
 func (a *App) setCredentials(f *conf.File) {
-	a.mu.Lock()
-	a.file = f
-	a.mu.Unlock()
+	creds := map[string]redisio.Credentials{}
 	for _, m := range f.Masters {
-		a.pool.SetCredentials(m.Name, redisio.Credentials{User: m.AuthUser, Password: m.AuthPass})
+		creds[m.Name] = redisio.Credentials{User: m.AuthUser, Password: m.AuthPass}
+	}
+	a.replaceCredentials(creds)
+}
+
+// replaceCredentials gives redisio all users and passwords, by master.
+func (a *App) replaceCredentials(creds map[string]redisio.Credentials) {
+	a.mu.Lock()
+	a.creds = creds
+	a.mu.Unlock()
+	for name, c := range creds {
+		a.pool.SetCredentials(name, c)
 	}
 }
 
@@ -162,7 +185,11 @@ func (a *App) start(ctx context.Context) error {
 	}
 	a.spawn(a.followLeadership)
 	a.spawn(a.followMembership)
-	a.spawn(a.files.run)
+	if a.kube == nil {
+		a.spawn(a.files.run)
+	} else if err := a.kube.start(ctx); err != nil {
+		return err
+	}
 	for _, ln := range listeners {
 		a.spawn(func() {
 			if err := a.resp.Serve(ln); err != nil && !errors.Is(err, resp.ErrStopped) && !errors.Is(err, net.ErrClosed) {
@@ -203,6 +230,9 @@ func (a *App) Stop(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("stop %s: %w", name, err))
 		}
 	}
+	if a.kube != nil {
+		a.kube.leave(ctx)
+	}
 	step("election", a.node.Stop(ctx))
 	step("sentinel protocol", a.resp.Stop(ctx))
 	a.cancel()
@@ -226,11 +256,17 @@ func (a *App) followLeadership() {
 				return
 			}
 			if err := a.machine.Stuck(); err != nil {
-				a.log.Error("not leading", zap.Error(err))
+				a.log.Error("not leading; another watcher is asked to", zap.Error(err))
+				if err := a.node.TransferLeadership(l.Ctx); err != nil {
+					a.log.Warn("leadership not handed on", zap.Error(err))
+				}
 				continue
 			}
 			a.membership()
 			a.run.Lead(l.Ctx, l.Term)
+			if a.kube != nil {
+				a.kube.led(l.Ctx)
+			}
 		}
 	}
 }
@@ -250,7 +286,7 @@ func (a *App) followMembership() {
 }
 
 func (a *App) membership() {
-	m := sentinel.Membership{Me: a.ID()}
+	m := sentinel.Membership{Me: a.ID(), Generation: a.node.Generation()}
 	for _, p := range a.node.Peers() {
 		if p.Voter {
 			m.Voters = append(m.Voters, sentinel.WatcherID(p.ID))
@@ -284,6 +320,9 @@ func (a *App) count(c sentinel.Command, p *sentinel.Plan, r *sentinel.Record) {
 func (a *App) event(e sentinel.Event) {
 	a.resp.Publish(string(e.Name), e.Payload)
 	a.metrics.Event(e)
+	if a.kube != nil {
+		a.kube.event(e)
+	}
 	if e.Name == sentinel.EventSwitchMaster {
 		a.files.switched()
 	}

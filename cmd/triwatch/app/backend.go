@@ -28,7 +28,7 @@ func (b *backend) MyID() string { return string(b.a.ID()) }
 // change.
 func (b *backend) MasterAddr(name string) (host string, port int, ok bool) {
 	file, known := b.a.opt.File.Master(name)
-	if at, ok := b.a.run.Served(name); ok && (!known || uint64(at.Epoch) >= file.ConfigEpoch) {
+	if at, ok := b.a.run.Served(name); ok && !at.Addr.IsZero() && (!known || uint64(at.Epoch) >= file.ConfigEpoch) {
 		return at.Addr.Host, at.Addr.Port, true
 	}
 	return file.Host, file.Port, known

@@ -46,6 +46,9 @@ type Options struct {
 	Token string
 	// Observe decides and says so but writes nothing.
 	Observe bool
+	// Kube makes this a watcher on Kubernetes: masters and peers come from there, and
+	// File holds nothing but the ports. Nil is a watcher on a host.
+	Kube *Kube
 	// PeersUnknown skips what depends on the number of watchers, for a check of a file
 	// whose other watchers are named elsewhere.
 	PeersUnknown bool

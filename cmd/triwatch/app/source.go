@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -36,6 +37,14 @@ func (s source) Request(ctx context.Context, q sentinel.Request) (sentinel.Answe
 	return s.a.run.Request(ctx, q)
 }
 
+// Services implements httpapi.Source.
+func (s source) Services(master string) []httpapi.Service {
+	if s.a.kube == nil {
+		return nil
+	}
+	return s.a.kube.services(master)
+}
+
 // LastPass implements httpapi.Source.
 func (s source) LastPass() time.Time { return s.a.run.LastPass() }
 
@@ -51,14 +60,27 @@ func (s source) Cluster() httpapi.ClusterInfo {
 		c.CaughtUp, c.Waiting = false, err.Error()
 	}
 	for _, p := range s.a.node.Peers() {
+		name := s.a.peerName(p.Addr)
 		last := p.LastContact.Milliseconds()
 		if p.LastContact < 0 {
 			last = -1
 		}
-		c.Peers = append(c.Peers, httpapi.PeerInfo{ID: string(p.ID), Addr: p.Addr, Voter: p.Voter, Self: p.Self, Leader: p.Leader, Reachable: p.Reachable,
+		c.Peers = append(c.Peers, httpapi.PeerInfo{ID: string(p.ID), Addr: p.Addr, Name: name, Voter: p.Voter, Self: p.Self, Leader: p.Leader, Reachable: p.Reachable,
 			LastContactMS: last})
 	}
 	return c
+}
+
+// peerName is the pod of a watcher, "" on hosts.
+func (a *App) peerName(addr string) string {
+	if a.kube == nil {
+		return ""
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return ""
+	}
+	return a.kube.k.Members.PodName(host)
 }
 
 // RemovePeer implements httpapi.Source.
@@ -73,6 +95,15 @@ func (s source) RemovePeer(ctx context.Context, id string) error {
 		return fmt.Errorf("%w: %w", httpapi.ErrNotLeader, err)
 	}
 	return err
+}
+
+// Recover implements httpapi.Source.
+func (s source) Recover(ctx context.Context, drop []string) error {
+	ids := make([]election.ID, len(drop))
+	for n, id := range drop {
+		ids[n] = election.ID(id)
+	}
+	return s.a.node.Recover(ctx, ids)
 }
 
 // Check implements httpapi.Source.
@@ -110,8 +141,7 @@ func (s source) reach(ctx context.Context, v sentinel.View) []httpapi.Reached {
 func (a *App) credentials(name string) redisio.Credentials {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	m, _ := a.file.Master(name)
-	return redisio.Credentials{User: m.AuthUser, Password: m.AuthPass}
+	return a.creds[name]
 }
 
 // makeHTTP makes the HTTP server and the metrics that it shows.

@@ -64,6 +64,85 @@ func NewFailover(opt Options) *cobra.Command {
 	return cmd
 }
 
+// NewAdopt returns triwatch adopt NAME.
+func NewAdopt(opt Options) *cobra.Command {
+	s := &session{Options: opt}
+	var w httpapi.Wish
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "adopt NAME",
+		Short: "Say who is master, where triwatch leaves that to a person",
+		Long: `Say who is master, where triwatch leaves that to a person: a master that somebody else moved, two data
+sets, nobody left of the known lineage. Nothing is fenced or waited for first: where the present
+master lives and a replica is good, use handover.
+
+Without --force it is refused if an instance would have to be emptied that has more or another data
+set; the refusal names what everybody has.`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if w.Force && !yes {
+				if !opt.Terminal {
+					return usagef("adopt --force asks before it acts, and there is no terminal to ask on: repeat it with --yes")
+				}
+				if err := s.ask("Replace the data of every other instance of " + args[0] + "?"); err != nil {
+					return err
+				}
+			}
+			return s.wish(cmd.Context(), "adopt", args[0], w)
+		},
+	}
+	cmd.Flags().StringVar(&w.To, "to", "", "the master, by name, address or ID (the only one that says it is)")
+	cmd.Flags().BoolVar(&w.Force, "force", false, "the data of others may be replaced")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	s.bind(cmd, readTimeout)
+	return cmd
+}
+
+// NewRelease returns triwatch release NAME.
+func NewRelease(opt Options) *cobra.Command {
+	return newPlain(opt, "release", "Give a master back: it is watched on, and nothing is written to it until resume")
+}
+
+// NewResume returns triwatch resume NAME.
+func NewResume(opt Options) *cobra.Command {
+	return newPlain(opt, "resume", "Look after a released or paused master again")
+}
+
+// NewPause returns triwatch pause NAME.
+func NewPause(opt Options) *cobra.Command {
+	s := &session{Options: opt}
+	var span time.Duration
+	cmd := &cobra.Command{
+		Use:   "pause NAME",
+		Short: "Do nothing unasked with a master: no failover, no repair; what a person asks for is done",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if span < 0 {
+				return usagef("--for is %v, must not be negative", span)
+			}
+			return s.wish(cmd.Context(), "pause", args[0], httpapi.Wish{ForMS: span.Milliseconds()})
+		},
+	}
+	cmd.Flags().DurationVar(&span, "for", 0, "how long, such as 2h (until resume)")
+	s.bind(cmd, readTimeout)
+	return cmd
+}
+
+// newPlain returns a command that asks the watchers for one thing about one master.
+func newPlain(opt Options, what, short string) *cobra.Command {
+	s := &session{Options: opt}
+	cmd := &cobra.Command{
+		Use:   what + " NAME",
+		Short: short,
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.move(cmd.Context(), what, args[0], "")
+		},
+	}
+	s.bind(cmd, readTimeout)
+	return cmd
+}
+
 // ask wants a yes from the person at the terminal. No answer is a no.
 func (s *session) ask(question string) error {
 	_, _ = fmt.Fprintf(s.Err, "%s Type yes to go on: ", clean(question))
@@ -130,8 +209,13 @@ func candidate(m httpapi.Master, to string) *httpapi.Instance {
 
 // move asks for a handover or failover and waits for it.
 func (s *session) move(ctx context.Context, what, name, to string) error {
+	return s.wish(ctx, what, name, httpapi.Wish{To: to})
+}
+
+// wish asks for one thing about one master and waits for it.
+func (s *session) wish(ctx context.Context, what, name string, w httpapi.Wish) error {
 	var got httpapi.Granted
-	err := s.call(ctx, http.MethodPost, httpapi.Wish{To: to}, &got, []string{"masters", name, what})
+	err := s.call(ctx, http.MethodPost, w, &got, []string{"masters", name, what})
 	if err != nil {
 		return s.moveFailed(ctx, what, name, err)
 	}

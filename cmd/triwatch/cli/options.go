@@ -18,6 +18,21 @@ import (
 // 20000.
 const DefaultHTTPAddr = "127.0.0.1:46379"
 
+// podHTTPAddr is where the watcher of the same pod answers.
+const podHTTPAddr = "127.0.0.1:8080"
+
+// httpAddr is where the nearest watcher answers: in a pod of the Deployment it is the
+// pod's own.
+func httpAddr(getenv func(string) string) string {
+	if a := getenv("TRIWATCH_HTTP_ADDR"); a != "" {
+		return a
+	}
+	if getenv("KUBERNETES_SERVICE_HOST") != "" && getenv("POD_IP") != "" {
+		return podHTTPAddr
+	}
+	return DefaultHTTPAddr
+}
+
 // Options are what the commands work with. In, Out, Err and Getenv are required.
 type Options struct {
 	In       io.Reader
@@ -60,7 +75,7 @@ func NewRoot(opt Options) *cobra.Command {
 
 // Commands returns all commands of this package.
 func Commands(opt Options) []*cobra.Command {
-	return []*cobra.Command{NewStatus(opt), NewHistory(opt), NewCheck(opt), NewHandover(opt), NewFailover(opt), NewPeers(opt), NewVersion(opt)}
+	return []*cobra.Command{NewStatus(opt), NewHistory(opt), NewCheck(opt), NewHandover(opt), NewFailover(opt), NewAdopt(opt), NewRelease(opt), NewPause(opt), NewResume(opt), NewPeers(opt), NewRecover(opt), NewVersion(opt)}
 }
 
 // session is one command's dealings with a watcher, made from its flags.
@@ -73,7 +88,7 @@ type session struct {
 // bind declares the flags that all commands share.
 func (s *session) bind(cmd *cobra.Command, timeout time.Duration) {
 	f := cmd.Flags()
-	f.StringVar(&s.addr, "http-addr", cmp.Or(s.Getenv("TRIWATCH_HTTP_ADDR"), DefaultHTTPAddr), "where a watcher answers over HTTP (TRIWATCH_HTTP_ADDR)")
+	f.StringVar(&s.addr, "http-addr", httpAddr(s.Getenv), "where a watcher answers over HTTP (TRIWATCH_HTTP_ADDR)")
 	f.StringVar(&s.token, "token", "", "what the watcher wants to see before it changes something from another host (TRIWATCH_TOKEN)")
 	f.DurationVar(&s.timeout, "timeout", timeout, "how long to wait for the watcher's answer")
 	s.bindOutput(cmd)

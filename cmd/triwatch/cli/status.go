@@ -57,7 +57,8 @@ func (s *session) statusAll(ctx context.Context) error {
 	}
 	s.preface(got.Standing)
 	if len(got.Masters) == 0 {
-		s.printf("no master is watched; a line \"sentinel monitor NAME HOST PORT QUORUM\" in the watcher's file adds one\n")
+		s.printf("no master is watched; a line \"sentinel monitor NAME HOST PORT QUORUM\" in the watcher's file adds one, " +
+			"or on Kubernetes the annotation triwatch.io/watch on a StatefulSet\n")
 		return quorumError(got.Standing)
 	}
 	rows := [][]string{{"MASTER", "STATE", "EPOCH", "ADDRESS", "REPLICAS", "WATCHERS", "NOTE"}}
@@ -129,6 +130,9 @@ func (s *session) printMaster(m httpapi.Master, st httpapi.Standing) {
 		leader = "not known"
 	}
 	s.printf("  watchers  %d of %d agree, leader %s, quorum %d        acting: %s\n", m.WatchersAgree, m.Watchers, clean(leader), m.Quorum, acting(m, st))
+	for _, svc := range m.Services {
+		s.printf("  service   %s\n", clean(serviceLine(svc)))
+	}
 	switch p := m.Plan; {
 	case p == nil && m.Note != "":
 		s.printf("  note      %s\n", clean(m.Note))
@@ -142,10 +146,20 @@ func (s *session) printMaster(m httpapi.Master, st httpapi.Standing) {
 	table(s.Out, "  ", rows)
 }
 
+func serviceLine(svc httpapi.Service) string {
+	line := fmt.Sprintf("%s: epoch %s, follows %s", svc.Name, svc.Epoch, dash(svc.Follows))
+	if svc.Pending != "" {
+		line += " (" + svc.Pending + ")"
+	}
+	return line
+}
+
 func acting(m httpapi.Master, st httpapi.Standing) string {
 	switch {
 	case m.Acting:
 		return "yes"
+	case m.State == "released":
+		return "no (released)"
 	case m.Settings.Mode != "act":
 		return "no (mode " + m.Settings.Mode + ")"
 	case !st.HasQuorum:

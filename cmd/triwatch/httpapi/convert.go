@@ -125,7 +125,7 @@ func namesOf(v sentinel.View) names {
 func (n names) ref(a sentinel.Assignment) Ref {
 	r := Ref{ID: string(a.Instance), Name: n[a.Instance], Address: a.Addr.String()}
 	if r.Name == "" {
-		r.Name = r.Address
+		r.Name = a.String()
 	}
 	return r
 }
@@ -133,7 +133,7 @@ func (n names) ref(a sentinel.Assignment) Ref {
 func (n names) leftOut(list []sentinel.Rejected) []Rejected {
 	out := []Rejected{}
 	for _, r := range list {
-		out = append(out, Rejected{Ref: n.ref(sentinel.Assignment{Instance: r.Instance, Addr: r.Addr}), Why: r.Why})
+		out = append(out, Rejected{Ref: n.ref(sentinel.Assignment{Instance: r.Instance, Addr: r.Addr, Name: r.Name}), Why: r.Why})
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"time"
 
 	"github.com/triwatch/triwatch/sentinel"
 	"go.uber.org/zap"
@@ -52,7 +53,7 @@ func (s *Server) masters(w http.ResponseWriter, r *http.Request) {
 	c := s.opt.Source.Cluster()
 	out := Masters{Standing: newStanding(c, own), Masters: []Master{}}
 	for _, v := range views {
-		out.Masters = append(out.Masters, newMaster(v, own, c))
+		out.Masters = append(out.Masters, s.describe(v, own, c))
 	}
 	answer(w, http.StatusOK, out)
 }
@@ -63,7 +64,7 @@ func (s *Server) master(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := s.opt.Source.Cluster()
-	answer(w, http.StatusOK, OneMaster{Standing: newStanding(c, own), Master: newMaster(v, own, c)})
+	answer(w, http.StatusOK, OneMaster{Standing: newStanding(c, own), Master: s.describe(v, own, c)})
 }
 
 func (s *Server) history(w http.ResponseWriter, r *http.Request) {
@@ -125,6 +126,26 @@ func (s *Server) removePeer(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, Removed{Removed: id})
 }
 
+func (s *Server) recover(w http.ResponseWriter, r *http.Request) {
+	var wish Recovery
+	if f := readWish(r, &wish); f != nil {
+		fail(w, f.status, f.code, f.text)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.opt.WriteTimeout)
+	defer cancel()
+	err := s.opt.Source.Recover(ctx, wish.Drop)
+	s.opt.Logger.Warn("recovery asked", zap.Strings("drop", wish.Drop), zap.String("client", r.RemoteAddr), zap.Error(err))
+	switch {
+	case err == nil:
+		answer(w, http.StatusOK, wish)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		s.failed(w, err)
+	default:
+		fail(w, http.StatusConflict, CodeRefused, err.Error())
+	}
+}
+
 // failed answers with what a Source's error means.
 func (s *Server) failed(w http.ResponseWriter, err error) {
 	status, code := http.StatusInternalServerError, CodeFailed
@@ -156,6 +177,22 @@ func (s *Server) failover(w http.ResponseWriter, r *http.Request) {
 	s.request(w, r, sentinel.RequestFailover)
 }
 
+func (s *Server) release(w http.ResponseWriter, r *http.Request) {
+	s.request(w, r, sentinel.RequestRelease)
+}
+
+func (s *Server) adopt(w http.ResponseWriter, r *http.Request) {
+	s.request(w, r, sentinel.RequestAdopt)
+}
+
+func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
+	s.request(w, r, sentinel.RequestPause)
+}
+
+func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
+	s.request(w, r, sentinel.RequestResume)
+}
+
 func (s *Server) request(w http.ResponseWriter, r *http.Request, kind sentinel.RequestKind) {
 	var wish Wish
 	if f := readWish(r, &wish); f != nil {
@@ -165,8 +202,8 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request, kind sentinel.R
 	ctx, cancel := context.WithTimeout(r.Context(), s.opt.WriteTimeout)
 	defer cancel()
 	name := r.PathValue("name")
-	a, err := s.opt.Source.Request(ctx, sentinel.Request{Master: name, Kind: kind, To: wish.To, Force: wish.Force})
-	s.opt.Logger.Info("request answered", zap.String("master", name), zap.Stringer("kind", kindOf(kind)), zap.String("to", wish.To),
+	a, err := s.opt.Source.Request(ctx, sentinel.Request{Master: name, Kind: kind, To: wish.To, Force: wish.Force, For: time.Duration(wish.ForMS) * time.Millisecond})
+	s.opt.Logger.Info("request answered", zap.String("master", name), zap.Stringer("kind", kind), zap.String("to", wish.To),
 		zap.String("client", r.RemoteAddr), zap.Stringer("result", a.Result), zap.String("code", a.Code), zap.String("detail", a.Detail), zap.Error(err))
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		fail(w, http.StatusGatewayTimeout, CodeUnknown, "no outcome yet, it may still happen: see triwatch status "+name)
@@ -177,18 +214,6 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request, kind sentinel.R
 		return
 	}
 	s.answered(w, name, a)
-}
-
-func kindOf(k sentinel.RequestKind) sentinel.Kind {
-	switch k {
-	case sentinel.RequestHandover:
-		return sentinel.KindHandover
-	case sentinel.RequestFailover, sentinel.RequestSentinelFailover:
-		return sentinel.KindFailover
-	case sentinel.RequestUnknown:
-		return sentinel.KindUnknown
-	}
-	return sentinel.KindUnknown
 }
 
 // answered turns the core's answer into HTTP's.
@@ -226,7 +251,7 @@ func (s *Server) answered(w http.ResponseWriter, name string, a sentinel.Answer)
 
 // readWish reads the body, which may be missing. Only JSON is taken, so that a web
 // page's form cannot send one.
-func readWish(r *http.Request, wish *Wish) *refusal {
+func readWish(r *http.Request, wish any) *refusal {
 	bad := func(status int, text string) *refusal { return &refusal{status, CodeBadRequest, text} }
 	body, err := io.ReadAll(r.Body)
 	var tooLong *http.MaxBytesError
@@ -242,7 +267,7 @@ func readWish(r *http.Request, wish *Wish) *refusal {
 		return bad(http.StatusUnsupportedMediaType, "the body must be application/json")
 	}
 	if err := decode(body, wish); err != nil {
-		return bad(http.StatusBadRequest, `the body must be {"to": "..."}: `+err.Error())
+		return bad(http.StatusBadRequest, "the body is not what is expected here: "+err.Error())
 	}
 	return nil
 }
@@ -256,4 +281,11 @@ func decode(body []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	return d.Decode(into)
+}
+
+// describe says all of one master, with what follows it on Kubernetes.
+func (s *Server) describe(v sentinel.View, own bool, c ClusterInfo) Master {
+	m := newMaster(v, own, c)
+	m.Services = s.opt.Source.Services(v.Name)
+	return m
 }

@@ -57,7 +57,7 @@ func unready(c ClusterInfo) []string {
 // and is protected.
 func Healthy(state string) bool {
 	switch state {
-	case "ok", "degraded", "suspect", "handover", "observed":
+	case "ok", "degraded", "suspect", "handover", "observed", "paused", "released":
 		return true
 	}
 	return false // down, held, failover, unadopted, unknown

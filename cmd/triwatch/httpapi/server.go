@@ -130,8 +130,13 @@ func (s *Server) routes() http.Handler {
 		"/v1/masters/{name}/check":    {http.MethodGet: s.check},
 		"/v1/masters/{name}/handover": {http.MethodPost: s.handover},
 		"/v1/masters/{name}/failover": {http.MethodPost: s.failover},
+		"/v1/masters/{name}/release":  {http.MethodPost: s.release},
+		"/v1/masters/{name}/adopt":    {http.MethodPost: s.adopt},
+		"/v1/masters/{name}/pause":    {http.MethodPost: s.pause},
+		"/v1/masters/{name}/resume":   {http.MethodPost: s.resume},
 		"/v1/peers":                   {http.MethodGet: s.peers},
 		"/v1/peers/{id}":              {http.MethodDelete: s.removePeer},
+		"/v1/recover":                 {http.MethodPost: s.recover},
 		"/v1/version":                 {http.MethodGet: s.version},
 	} {
 		mux.Handle(path, s.dispatch(e))

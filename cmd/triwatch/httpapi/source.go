@@ -28,6 +28,11 @@ type Source interface {
 	// RemovePeer removes a watcher for good. The error wraps ErrUnknownPeer,
 	// ErrNotLeader or ErrNoQuorum where one of them is the reason.
 	RemovePeer(ctx context.Context, id string) error
+	// Recover goes on without the members that a person says are gone for good, when
+	// they are a majority. The error says what speaks against it.
+	Recover(ctx context.Context, drop []string) error
+	// Services returns what follows a master on Kubernetes, nil on hosts.
+	Services(master string) []Service
 	// LastPass is when the watcher's loop last completed a pass, zero if never.
 	LastPass() time.Time
 	// Version says what is running.

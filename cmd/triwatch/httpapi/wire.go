@@ -48,13 +48,27 @@ type Master struct {
 	Since time.Time `json:"since,omitzero"`
 	How   string    `json:"how,omitempty"`
 	// Acting is false while triwatch decides but writes nothing.
-	Acting        bool       `json:"acting"`
-	Quorum        int        `json:"quorum"`
-	Watchers      int        `json:"watchers"`
-	WatchersAgree int        `json:"watchersAgree"`
-	Settings      Settings   `json:"settings"`
-	Plan          *Plan      `json:"plan,omitempty"`
-	Instances     []Instance `json:"instances"` // the master first
+	Acting        bool     `json:"acting"`
+	Quorum        int      `json:"quorum"`
+	Watchers      int      `json:"watchers"`
+	WatchersAgree int      `json:"watchersAgree"`
+	Settings      Settings `json:"settings"`
+	Plan          *Plan    `json:"plan,omitempty"`
+	// Services are those on Kubernetes that should follow the master.
+	Services  []Service  `json:"services,omitempty"`
+	Instances []Instance `json:"instances"` // the master first
+}
+
+// Service is a Kubernetes Service that should follow a master, as it is.
+type Service struct {
+	Namespace   string `json:"namespace"`
+	Name        string `json:"name"`
+	Epoch       string `json:"epoch"`
+	EpochNumber uint64 `json:"epochNumber"`
+	// Follows names the pod that it selects, "" for none by name.
+	Follows string `json:"follows,omitempty"`
+	// Pending says what is not yet as it should be, "" when all is.
+	Pending string `json:"pending,omitempty"`
 }
 
 // Ref names an instance.
@@ -160,12 +174,15 @@ type Record struct {
 	Notes    []Note     `json:"notes"`
 }
 
-// Wish is the body of POST /v1/masters/{name}/handover and failover.
+// Wish is the body of POST /v1/masters/{name}/handover, failover, release, pause and
+// resume. Each takes what makes sense for it.
 type Wish struct {
 	// To names the replica that is wanted by name, address or ID; "" is the best one.
 	To string `json:"to,omitempty"`
 	// Force is passed on to the watcher.
 	Force bool `json:"force,omitempty"`
+	// ForMS bounds a pause, in milliseconds; zero does not.
+	ForMS int64 `json:"forMs,omitempty"`
 }
 
 // Granted answers a wish that was carried out.
@@ -201,6 +218,12 @@ type Peer struct {
 // Removed answers DELETE /v1/peers/{id}.
 type Removed struct {
 	Removed string `json:"removed"`
+}
+
+// Recovery is the body of POST /v1/recover, and its answer.
+type Recovery struct {
+	// Drop are the IDs of the members that are gone for good.
+	Drop []string `json:"drop"`
 }
 
 // Failure is every answer that is not a success.

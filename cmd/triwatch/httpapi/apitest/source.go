@@ -30,7 +30,11 @@ type Source struct {
 	// Hang makes Request wait for its context.
 	Hang      bool
 	RemoveErr error
-	Pass      time.Time
+	// RecoverErr is what speaks against a recovery.
+	RecoverErr error
+	// ServiceList follows every master.
+	ServiceList []httpapi.Service
+	Pass        time.Time
 
 	mu      sync.Mutex
 	asked   []sentinel.Request
@@ -105,6 +109,16 @@ func (s *Source) RemovePeer(_ context.Context, id string) error {
 	return s.RemoveErr
 }
 
+// Recover implements httpapi.Source.
+func (s *Source) Recover(_ context.Context, drop []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.RecoverErr == nil {
+		s.removed = append(s.removed, drop...)
+	}
+	return s.RecoverErr
+}
+
 // Removed returns the IDs that were removed so far.
 func (s *Source) Removed() []string {
 	s.mu.Lock()
@@ -114,6 +128,11 @@ func (s *Source) Removed() []string {
 
 // LastPass implements httpapi.Source.
 func (s *Source) LastPass() time.Time { return s.Pass }
+
+// Services implements httpapi.Source.
+func (s *Source) Services(string) []httpapi.Service {
+	return slices.Clone(s.ServiceList)
+}
 
 // Version implements httpapi.Source.
 func (s *Source) Version() httpapi.Version {

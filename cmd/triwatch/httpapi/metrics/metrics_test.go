@@ -57,7 +57,7 @@ func TestScrapeShowsWhatIsTrueNow(t *testing.T) {
 func TestOneStateIsSetAtATime(t *testing.T) {
 	src := apitest.New()
 	_, reg := newMetrics(t, src)
-	for _, state := range []string{"ok", "degraded", "suspect", "held", "down", "failover", "handover", "unadopted", "observed", "unknown"} {
+	for _, state := range []string{"ok", "degraded", "suspect", "held", "down", "failover", "handover", "unadopted", "observed", "paused", "released", "unknown"} {
 		src.List = []sentinel.View{apitest.Orders()}
 		src.List[0].State = state
 		families, err := reg.Gather()
@@ -67,7 +67,7 @@ func TestOneStateIsSetAtATime(t *testing.T) {
 			if f.GetName() != "triwatch_master_state" {
 				continue
 			}
-			require.Len(t, f.GetMetric(), 10)
+			require.Len(t, f.GetMetric(), 12)
 			for _, s := range f.GetMetric() {
 				if s.GetGauge().GetValue() == 1 {
 					set = append(set, s.GetLabel()[1].GetValue())

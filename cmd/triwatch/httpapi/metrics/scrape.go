@@ -11,12 +11,12 @@ import (
 
 // states are all that a view's State can be.
 func states() []string {
-	return []string{"ok", "degraded", "suspect", "held", "down", "failover", "handover", "unadopted", "observed", "unknown"}
+	return []string{"ok", "degraded", "suspect", "held", "down", "failover", "handover", "unadopted", "observed", "paused", "released", "unknown"}
 }
 
 // descs are the descriptions of what is read at each scrape.
 type descs struct {
-	info, state, up, lag, quorum, leader, peers, lastPass, build *prometheus.Desc
+	info, state, foreign, up, lag, quorum, leader, peers, lastPass, build *prometheus.Desc
 }
 
 func newDescs() descs {
@@ -26,6 +26,7 @@ func newDescs() descs {
 	return descs{
 		info:     d("master_info", "The committed master's address and epoch, constant 1.", "master", "address", "epoch"),
 		state:    d("master_state", "1 for the state that a master is in, 0 for the others.", "master", "state"),
+		foreign:  d("foreign_sentinels", "Other Sentinels that watch the master: while there are any, nothing is decided automatically.", "master"),
 		up:       d("instance_up", "Whether this watcher holds the instance up.", "master", "redis"),
 		lag:      d("replica_lag_bytes", "Bytes that a replica is behind the master's last known offset; missing while it is down or in a full sync.", "master", "redis"),
 		quorum:   d("raft_has_quorum", "Whether this watcher is in touch with a majority."),
@@ -37,7 +38,7 @@ func newDescs() descs {
 }
 
 func (d descs) all() []*prometheus.Desc {
-	return []*prometheus.Desc{d.info, d.state, d.up, d.lag, d.quorum, d.leader, d.peers, d.lastPass, d.build}
+	return []*prometheus.Desc{d.info, d.state, d.foreign, d.up, d.lag, d.quorum, d.leader, d.peers, d.lastPass, d.build}
 }
 
 // scrape is the one collector of everything: a registry collects several at the same
@@ -86,6 +87,7 @@ func (s *scrape) masters(d descs, gauge func(*prometheus.Desc, float64, ...strin
 		for _, state := range states() {
 			gauge(d.state, number(v.State == state), v.Name, state)
 		}
+		gauge(d.foreign, float64(len(v.Foreign)), v.Name)
 		for _, i := range unique(v.Instances) {
 			gauge(d.up, number(i.Health == sentinel.HealthUp), v.Name, i.Name)
 			if !i.Master && i.Lag >= 0 && !i.Down && i.Link != "sync" {
