@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+)
+
+// sample is what one run of one scenario with one side came to.
+type sample struct {
+	Scenario string `json:"scenario"`
+	Side     string `json:"side"`
+	Busy     bool   `json:"other_service_changes"`
+	Run      int    `json:"run"` // from 1
+	// Values are by the names that the figures use; what was not measured is missing.
+	Values map[string]float64 `json:"values"`
+	// Failed says why the run did not do what it should; "" if it did.
+	Failed string `json:"failed,omitempty"`
+}
+
+// column is one of the four sets of runs that a figure is made of.
+type column struct {
+	side string
+	busy bool
+}
+
+// summary is one figure of one column over all its runs. The zero value means that
+// nothing was run.
+type summary struct {
+	Runs   int     `json:"runs"`
+	Failed int     `json:"failed"`
+	N      int     `json:"measured"` // runs with a value
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+// summarize collects one value of one column. Failed runs count with what they measured.
+func summarize(samples []sample, scenario, value string, c column) summary {
+	var s summary
+	var all []float64
+	for _, x := range samples {
+		if x.Scenario != scenario || x.Side != c.side || x.Busy != c.busy {
+			continue
+		}
+		s.Runs++
+		if x.Failed != "" {
+			s.Failed++
+		}
+		if v, ok := x.Values[value]; ok {
+			all = append(all, v)
+		}
+	}
+	if s.N = len(all); s.N > 0 {
+		s.Median, s.Min, s.Max = median(all), slices.Min(all), slices.Max(all)
+	}
+	return s
+}
+
+// median is the middle value, or the mean of the two in the middle; values must not be empty.
+func median(values []float64) float64 {
+	v := slices.Sorted(slices.Values(values))
+	if n := len(v); n%2 == 0 {
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	return v[len(v)/2]
+}
+
+// verdict is what a figure comes to.
+type verdict int
+
+// The verdicts.
+const (
+	verdictUnknown verdict = iota // not measured
+	verdictNone                   // nothing is asked of it
+	verdictReached
+	verdictMissed
+)
+
+// String is the word in the table.
+func (v verdict) String() string {
+	switch v {
+	case verdictNone:
+		return "-"
+	case verdictReached:
+		return "reached"
+	case verdictMissed:
+		return "missed"
+	case verdictUnknown:
+		return "not measured"
+	default:
+		return fmt.Sprintf("verdict %d", int(v))
+	}
+}
+
+// MarshalText writes the word.
+func (v verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// target is what is asked of triwatch. The zero value asks nothing.
+type target struct {
+	atMost float64
+	worst  bool // judges the worst run instead of the median
+	set    bool
+}
+
+func atMost(v float64) target    { return target{atMost: v, set: true} }
+func neverOver(v float64) target { return target{atMost: v, worst: true, set: true} }
+
+// judge compares with the target. A failed run is a miss, whatever the median says.
+func (t target) judge(got summary) verdict {
+	value := got.Median
+	if t.worst {
+		value = got.Max
+	}
+	switch {
+	case !t.set:
+		return verdictNone
+	case got.Runs == 0:
+		return verdictUnknown
+	case got.Failed > 0 || got.N < got.Runs || value > t.atMost:
+		return verdictMissed
+	default:
+		return verdictReached
+	}
+}

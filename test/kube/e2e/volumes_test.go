@@ -1,0 +1,89 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/triwatch/triwatch/test/kube/lab"
+)
+
+// What is on volumes is never thrown away, in whatever order the pods come back.
+func TestVolumes(t *testing.T) {
+	if err := shared.MakeVolumes(t.Context(), 3, "1Gi", "test"); err != nil {
+		t.Fatal(err)
+	}
+	s := stage(t, "volumes", "overlays/persistent", "")
+	t.Run("container killed", func(t *testing.T) { s.in(t).containerKilled() })
+	t.Run("all deleted at once", func(t *testing.T) { s.in(t).allDeleted(true) })
+	t.Run("the newest comes last", func(t *testing.T) { s.in(t).newestLast() })
+}
+
+// Without volumes there is nothing to keep when all are deleted; Redis serves again.
+func TestAllPodsDeletedWithoutVolumes(t *testing.T) {
+	stage(t, "ephemeral", "overlays/all", "").allDeleted(false)
+}
+
+func (s *scene) allDeleted(kept bool) {
+	before := s.well(3)
+	keys := s.fill(before)
+	time.Sleep(1100 * time.Millisecond) // appendfsync everysec: what is older is on the volume
+	began := time.Now()
+	s.kubectl("delete", "pod", "-l", "app=redis", "--wait=true")
+	after := s.well(3)
+	s.Logf("all pods deleted at once: well again after %.1f s", time.Since(began).Seconds())
+	if kept {
+		s.kept(after, keys)
+	}
+	l := s.begin()
+	s.lossless(s.end("afterwards", l))
+}
+
+// newestLast writes what only the master has, ends everything, and holds the master's
+// pod back: nobody else may be made master meanwhile.
+func (s *scene) newestLast() {
+	before := s.well(3)
+	master := before.Master.Current.Name
+	pods, err := s.RedisPods(s.ctx)
+	s.do(err)
+	for _, p := range pods {
+		if p.Name != master {
+			s.do(s.KillInContainer(s.ctx, s.Namespace, p.Name, "redis", syscall.SIGSTOP))
+		}
+	}
+	words := []string{"MSET"}
+	var newest []string
+	for i := range 100 {
+		newest = append(newest, fmt.Sprintf("newest-%d", i))
+		words = append(words, newest[i], "here")
+	}
+	_, err = s.Redis(s.ctx, master, words...)
+	s.do(err)
+	time.Sleep(1100 * time.Millisecond) // appendfsync everysec
+	// The StatefulSet makes no new pod while the old one is there in name.
+	s.kubectl("patch", "pod", master, "--type=merge", "-p", `{"metadata":{"finalizers":["test.triwatch.io/hold"]}}`)
+	s.kubectl("delete", "pod", "-l", "app=redis", "--force", "--grace-period=0", "--wait=false")
+	s.do(lab.Wait(s.ctx, patience, "the watchers to wait for the newest", func(ctx context.Context) (string, error) {
+		out, err := s.Kubectl(ctx, "-n", s.Namespace, "get", "events", "-o", "jsonpath={range .items[*]}{.reason}: {.message}{\"\\n\"}{end}")
+		if err != nil {
+			return "", err
+		}
+		for line := range strings.Lines(out) {
+			if strings.HasPrefix(line, "Waiting:") && strings.Contains(line, master+", which may have more") {
+				return "", nil
+			}
+		}
+		return "no such Event", nil
+	}))
+	held, err := s.Status(s.ctx)
+	s.do(err)
+	if held.Master.EpochNumber != before.Master.EpochNumber {
+		s.Errorf("epoch %d was begun while the newest data was away", held.Master.EpochNumber)
+	}
+	s.kubectl("patch", "pod", master, "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+	after := s.well(3)
+	s.kept(after, newest)
+}
