@@ -42,6 +42,7 @@ sim: ## Run 10 000 simulated schedules
 lint: ## Run gofmt and golangci-lint
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) run $(LINT) run ./...
+	cd test/kube && $(GO) run $(LINT) run -c ../../.golangci.yml ./...
 
 .PHONY: vuln
 vuln: ## Look up known vulnerabilities (asks the Go vulnerability database)
@@ -63,6 +64,41 @@ bench: redis build ## Measure failovers beside redis-sentinel (about 15 minutes;
 .PHONY: bench-load
 bench-load: redis build ## Ten minutes under busy processors: no failover, then one
 	$(GO) run ./test/bench -triwatch bin/triwatch -only busy
+
+IMAGE ?= triwatch:dev
+
+.PHONY: image
+image: build ## Build bin/triwatch-image.tar, for docker load, kind load, ctr images import (IMAGE=triwatch:dev)
+	cd test/kube && $(GO) run ./cmd/image -binary $(CURDIR)/bin/triwatch -name $(IMAGE) -out $(CURDIR)/bin/triwatch-image.tar
+
+# What a one-node Kubernetes takes from Debian; the rest is built from Go modules.
+.PHONY: kube-needs
+kube-needs:
+	@test/kube/root
+	@test/need redis-server redis-server
+	@test/need redis-cli redis-tools
+	@test/need containerd containerd
+	@test/need runc runc
+	@test/need etcd etcd-server
+	@test/need /usr/lib/cni/bridge containernetworking-plugins
+	@test/need ip iproute2
+	@test/need nft nftables
+	@test/need conntrack conntrack
+	@test/need busybox busybox-static
+	@test/need nsenter util-linux
+
+.PHONY: e2e
+e2e: kube-needs build ## Run the product in a real one-node Kubernetes (root on Linux, at most 25 minutes)
+	cd test/kube && $(GO) vet ./... && $(GO) test -count=1 -timeout 10m ./cluster ./image ./lab
+	cd test/kube && $(GO) test -count=1 -timeout 25m -v ./e2e $(ARGS)
+
+.PHONY: e2e-bench
+e2e-bench: kube-needs build ## Measure failovers on Kubernetes (about 25 minutes; RUNS=7)
+	cd test/kube && $(GO) run ./cmd/bench -triwatch $(CURDIR)/bin/triwatch -runs $(or $(RUNS),7) $(ARGS)
+
+.PHONY: cluster
+cluster: kube-needs image ## Leave a one-node Kubernetes running until Ctrl-C, with both images loaded
+	cd test/kube && $(GO) run ./cmd/cluster -redis docker.io/library/redis:7.0 -image $(CURDIR)/bin/triwatch-image.tar $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what was built
