@@ -265,7 +265,7 @@ const maxHandoverLag = 16 << 20
 func (s *State) choiceFor(kind Kind, want string) Choice {
 	cands := s.candidates(0)
 	if kind != KindHandover {
-		return Choose(cands, s.com.Knows, want)
+		return chooseBeside(cands, s.com.Knows, want, s.masterHasData())
 	}
 	mi := s.master().info
 	var ok []Candidate
@@ -277,7 +277,7 @@ func (s *State) choiceFor(kind Kind, want string) Choice {
 		}
 		ok = append(ok, c)
 	}
-	choice := Choose(ok, s.com.Knows, want)
+	choice := chooseBeside(ok, s.com.Knows, want, s.masterHasData())
 	choice.LeftOut = append(choice.LeftOut, left...)
 	return choice
 }

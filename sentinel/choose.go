@@ -61,7 +61,12 @@ type Choice struct {
 // replication id belongs to the master's data set. want restricts the choice to
 // one instance (ID, name or address); "" does not.
 func Choose(cands []Candidate, knows func(replID string) bool, want string) Choice {
-	data := slices.ContainsFunc(cands, func(c Candidate) bool { return c.Info != nil && c.Info.Keys > 0 })
+	return chooseBeside(cands, knows, want, false)
+}
+
+// chooseBeside is Choose where a copy with data may be known besides the candidates.
+func chooseBeside(cands []Candidate, knows func(replID string) bool, want string, data bool) Choice {
+	data = data || slices.ContainsFunc(cands, func(c Candidate) bool { return c.Info != nil && c.Info.Keys > 0 })
 	var ok []Candidate
 	var out Choice
 	for _, c := range cands {

@@ -36,8 +36,9 @@ type Config struct {
 	// HoldUnfenced makes a failover wait for a person while the old master may still
 	// be acknowledging writes (unfenced-failover: hold).
 	HoldUnfenced bool `json:"holdUnfenced,omitempty"`
-	// MinInterval is the least time between two automatic failovers; zero is
-	// DefaultMinInterval, negative is none. It never holds a handover back.
+	// MinInterval is the least time between an automatic failover and the next one for
+	// mere silence; zero is DefaultMinInterval, negative is none. It holds back neither
+	// a handover nor a failover of a master whose process is gone.
 	MinInterval time.Duration `json:"minInterval,omitempty"`
 }
 

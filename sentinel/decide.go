@@ -157,7 +157,7 @@ func (s *State) candidates(since Time) []Candidate {
 		if m.ID == s.com.Master.Instance {
 			continue
 		}
-		c := Candidate{ID: m.ID, Addr: m.Addr, Name: m.Name, Failed: s.lead.failed[m.ID], Gone: s.absent(m.ID)}
+		c := Candidate{ID: m.ID, Addr: m.Addr, Name: m.Name, Failed: s.failedRun(m.ID), Gone: s.absent(m.ID)}
 		if o := s.obs[m.ID]; o != nil {
 			c.Health, c.Reply, c.Info, c.Stale, c.Age = o.health, o.reply, o.info, o.infoAt < since, s.com.age(o.info)
 		}
@@ -207,13 +207,18 @@ func (s *State) begin(v Verdict, e Evidence, since Time) {
 	s.beginPlan(KindFailover, why, choice)
 }
 
+// holdAgain is the pause between two looks at a failover that is held back: what
+// is known may change at any time.
+const holdAgain = 100 * time.Millisecond
+
 // holdBack reports whether a failover has to wait although the evidence is enough:
-// the last one was a moment ago, or a person wants to decide about a master that may
+// the last one was a moment ago and the master is merely silent (one whose process is
+// gone may come back empty and empty its replicas, so that is never waited for), or a person wants to decide about a master that may
 // still be acknowledging writes.
 func (s *State) holdBack(v Verdict, why string) bool {
-	if next := s.failedOver + s.com.Config.minInterval(); v != VerdictBack && s.failedOver != never && s.now < next {
-		s.lead.noRoundBefore = next
-		s.wake(next)
+	if next := s.failedOver + s.com.Config.minInterval(); v == VerdictSilence && s.failedOver != never && s.now < next {
+		s.lead.noRoundBefore = s.now + holdAgain
+		s.wake(s.lead.noRoundBefore)
 		s.await(why + "; the last failover was less than " + s.com.Config.minInterval().String() + " ago, so this one waits")
 		return true
 	}
@@ -364,4 +369,19 @@ func sameData(i *Info, replID string, best int64) bool {
 		return min(i.Offset, i.SecondOffset-1) >= best
 	}
 	return i.ReplID2 == replID && i.Offset >= best
+}
+
+// failedRun reports whether the promotion of an instance failed a moment ago, and it is
+// still the same process: one that died and came back with all it had is as good as any.
+func (s *State) failedRun(id InstanceID) bool {
+	run, failed := s.lead.failed[id]
+	o := s.obs[id]
+	return failed && (o == nil || o.info == nil || o.info.RunID == run)
+}
+
+// masterHasData reports whether the master answers here and has data: an empty replica
+// must not take its place, whoever else does not hear it.
+func (s *State) masterHasData() bool {
+	o := s.master()
+	return o != nil && o.health == HealthUp && o.info != nil && o.info.Keys > 0
 }

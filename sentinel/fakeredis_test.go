@@ -241,6 +241,9 @@ func (r *fakeRedis) do(d sentinel.Do) (sentinel.Outcome, string) {
 	detail := ""
 	switch d.Op {
 	case sentinel.OpPromote:
+		if d.RunID != "" && d.RunID != r.runID() {
+			return sentinel.OutcomeRefused, "runs anew as " + r.runID()
+		}
 		r.replicaOf(sentinel.Addr{})
 	case sentinel.OpReplicate:
 		r.replicaOf(d.To)

@@ -2,6 +2,7 @@ package sentinel_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,7 +148,12 @@ func (w *world) asksAPerson() bool {
 			return true
 		}
 	}
-	return false
+	// What was said before the faults ended is not said again, but shown.
+	if w.leader == nil || w.leader.r.State(masterName) == nil {
+		return false
+	}
+	note := w.leader.r.State(masterName).View().Note
+	return strings.Contains(note, "a person must decide") || strings.Contains(note, "no replica may be promoted")
 }
 
 // failer gives the world's complaints to rapid, so that they are shrunk.

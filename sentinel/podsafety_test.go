@@ -299,3 +299,18 @@ func TestAnOldFailoverInTheLogHoldsNothingBack(t *testing.T) {
 		t.Errorf("the next failover would wait %v", got)
 	}
 }
+
+// The lost master's volume was wiped, the ids tell nothing: the one copy that is left
+// goes on.
+func TestTheOnlyCopyThatIsLeftGoesOn(t *testing.T) {
+	w := podsReady(t, 1000, true)
+	all := w.vanish()
+	w.comeBack(all[0], 0, 0, "")
+	r5 := w.comeBack(all[1], 1000, 0, "")
+	w.comeBack(all[2], 0, 0, "")
+	w.run(10 * time.Second)
+	w.isMaster(t, r5)
+	if w.podKeys() != 1000 {
+		t.Errorf("the data is gone: %s", w.status())
+	}
+}

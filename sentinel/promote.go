@@ -50,8 +50,8 @@ func (s *State) promotion(p *Plan) Do {
 }
 
 // fenceIfAlive keeps a master that answers from acknowledging writes before
-// another is promoted. One that does not answer is sent the fence all the same:
-// a frozen process finds it in its socket when it wakes.
+// another is promoted. One that does not answer is tried all the same, and not waited
+// for: it is fenced by repair when it answers again.
 func (s *State) fenceIfAlive(p *Plan, d *driver) bool {
 	old := s.obs[p.Old.Instance]
 	if old == nil || old.health == HealthCrashed || old.health != HealthUp && s.absent(old.id) || s.strayed(old.id) {
@@ -139,7 +139,7 @@ func (s *State) replaceCandidate(p *Plan, d *driver, promote *step, why string) 
 		return
 	}
 	if promote.failed() {
-		s.lead.failed[p.New.Instance] = true
+		s.lead.failed[p.New.Instance] = p.Lineage.RunID
 	}
 	s.abort(p, d, p.New.String()+" "+why)
 }

@@ -266,19 +266,32 @@ func (s *State) mendFollower(m Member, master Addr, mo *observation) standing {
 	if !o.info.Empty() && !s.proved(mo) {
 		return standingBusy
 	}
-	why := mayFollow(o.info, mo.info)
-	if s.forced() && mo.info.Keys >= 0 && !mo.info.Loading && !mo.info.Syncing {
-		why = ""
-	} else if why == "" && s.foreign(m, o) {
-		why = "it has data that was never seen to be of this data set: a person must decide (empty it, or take it away)"
-	}
-	if why != "" {
+	if why := s.mustNotFollow(m, o, mo); why != "" {
 		s.refuse(o, why)
 		return standingRefused
 	}
 	if s.syncing(master) >= s.com.Config.ParallelSyncs && !o.info.LinkUp && !o.info.Fenced() {
 		return standingBusy
 	}
+	s.makeFollow(m, o, master, mo)
+	return standingBusy
+}
+
+// mustNotFollow says why an instance must not be made to follow that master, ""
+// if it may.
+func (s *State) mustNotFollow(m Member, o, mo *observation) string {
+	why := mayFollow(o.info, mo.info)
+	switch {
+	case s.forced() && mo.info.Keys >= 0 && !mo.info.Loading && !mo.info.Syncing:
+		return ""
+	case why == "" && s.foreign(m, o, mo):
+		return "it has data that was never seen to be of this data set: a person must decide (empty it, or take it away)"
+	}
+	return why
+}
+
+// makeFollow tells an instance to follow, and sends away those who came for a master.
+func (s *State) makeFollow(m Member, o *observation, master Addr, mo *observation) {
 	name := EventFixSlave
 	switch {
 	case o.info.Fenced():
@@ -296,7 +309,6 @@ func (s *State) mendFollower(m Member, master Addr, mo *observation) standing {
 		f.evict = true
 		s.mend.flying[m.ID] = f
 	}
-	return standingBusy
 }
 
 // syncing counts the instances that were told to follow a master and are not in
@@ -315,11 +327,19 @@ func (s *State) syncing(master Addr) int {
 	return n
 }
 
-// foreign reports whether an instance of an inventory has data that may be another
-// data set's: it was there before the master was adopted, or has a volume of its own
-// past, and its replication id tells nothing.
-func (s *State) foreign(m Member, o *observation) bool {
-	return s.com.Pods && !m.Ours && !o.info.Empty() && !s.com.Knows(o.info.ReplID) && !s.com.Knows(o.info.ReplID2)
+// foreign reports whether an instance has data that may be another data set's: its
+// replication id tells nothing, and it was there before the master was adopted, or has
+// a volume of its own past. On hosts an instance is its address, and an append-only file
+// does not tell its id, so there only one with far more keys than the master is
+// suspected; a few more prove nothing, because they may have been deleted or have expired.
+func (s *State) foreign(m Member, o, mo *observation) bool {
+	if o.info.Empty() || s.com.Knows(o.info.ReplID) || s.com.Knows(o.info.ReplID2) {
+		return false
+	}
+	if s.com.Pods {
+		return !m.Ours
+	}
+	return o.info.Keys > 2*mo.info.Keys
 }
 
 // fenceAtLarge fences a former master whose pod is gone, when it is heard again.

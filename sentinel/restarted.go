@@ -169,7 +169,7 @@ func (s *State) survived(o *observation) bool {
 // recorded decides where offsets cannot. wait says for whom.
 func (s *State) choose(since Time) (choice Choice, wait string) {
 	cands := s.candidates(since)
-	choice = Choose(cands, s.com.Knows, "")
+	choice = chooseBeside(cands, s.com.Knows, "", s.masterHasData())
 	if !s.com.Pods || s.inv == nil {
 		return choice, ""
 	}
@@ -185,6 +185,9 @@ func (s *State) choose(since Time) (choice Choice, wait string) {
 	}
 	if heir := s.heir(cands, choice); heir != nil {
 		return s.chosen(cands, heir, "has the lost master's volume"), ""
+	}
+	if only := s.onlyData(cands); choice.Best == nil && len(missing) == 0 && only != nil {
+		return s.chosen(cands, only, "the only one with data"), ""
 	}
 	if choice.Best == nil && len(missing) == 0 && allEmpty(cands) {
 		first := slices.MinFunc(cands, func(a, b Candidate) int { return cmp.Compare(s.ordinal(a.ID), s.ordinal(b.ID)) })
@@ -261,6 +264,25 @@ func (s *State) heir(cands []Candidate, choice Choice) *Candidate {
 		return c
 	}
 	return nil
+}
+
+// onlyData is the one candidate that has data, of this data set, while all others have
+// none: its replication id tells nothing, but there is nothing else.
+func (s *State) onlyData(cands []Candidate) *Candidate {
+	any := func(string) bool { return true }
+	var only *Candidate
+	for i := range cands {
+		c := &cands[i]
+		if c.Info == nil || c.Info.Empty() {
+			continue
+		}
+		m := s.com.Member(c.ID)
+		if only != nil || m == nil || !m.Ours || barred(*c, any, true) != "" {
+			return nil
+		}
+		only = c
+	}
+	return only
 }
 
 // chosen is the choice of one that the ordinary rules cannot tell from the rest.

@@ -76,8 +76,9 @@ type leadership struct {
 	parked *parked
 	// sparse holds proposals that are not about a plan, until when not to repeat them.
 	sparse map[CommandType]Time
-	// failed holds the candidates whose promotion failed since the last one that did not.
-	failed map[InstanceID]bool
+	// failed holds the candidates whose promotion failed since the last one that did not,
+	// with the run that it was.
+	failed map[InstanceID]string
 }
 
 // told keeps what was already said, so that it is said once.
@@ -366,7 +367,7 @@ func (s *State) takeLed(ev Led) {
 		s.act(Answer{ID: p.request.ID, Result: OutcomeNotLeader, Detail: "this watcher no longer leads"})
 	}
 	s.answer(OutcomeUnknown, "", "this watcher no longer leads; the next leader finishes what was committed")
-	s.lead = leadership{on: ev.Leading, term: ev.Term, since: s.now, beginning: never, evidence: -1, downSince: -1, sparse: map[CommandType]Time{}, failed: map[InstanceID]bool{}}
+	s.lead = leadership{on: ev.Leading, term: ev.Term, since: s.now, beginning: never, evidence: -1, downSince: -1, sparse: map[CommandType]Time{}, failed: map[InstanceID]string{}}
 	s.round, s.drive, s.asks, s.mend = nil, nil, asks{}, repairs{}
 	s.told = told{refused: map[InstanceID]string{}}
 	if !ev.Leading {

@@ -95,7 +95,7 @@ func (s *State) View() View {
 // fates tells of every replica what Choose would do with it now.
 func (s *State) fates() map[InstanceID]string {
 	out := map[InstanceID]string{}
-	choice := Choose(s.candidates(0), s.com.Knows, "")
+	choice := chooseBeside(s.candidates(0), s.com.Knows, "", s.masterHasData())
 	if choice.Best != nil {
 		out[choice.Best.ID] = "would be chosen (" + choice.Reason + ")"
 	}
@@ -180,7 +180,11 @@ func (s *State) condition() (state, note string) {
 	case o == nil || o.health == HealthUnknown:
 		return "unknown", "not heard yet"
 	case o.health == HealthDown || o.health == HealthCrashed:
-		return "down", "master " + s.called(o) + " down: " + o.reply.String()
+		note := "master " + s.called(o) + " down: " + o.reply.String()
+		if s.told.noGood {
+			note += "; no replica may be promoted"
+		}
+		return "down", note
 	case o.health == HealthSuspect:
 		return "suspect", "master " + s.called(o) + ": no answer for " + o.silent(s.now).Round(time.Millisecond).String()
 	case !o.reply.Usable() || (o.info != nil && o.info.Loading):
