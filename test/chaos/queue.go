@@ -1,0 +1,221 @@
+//go:build linux
+
+package chaos
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// delayLine holds back everything that arrives at one member. The kernel hands packet
+// numbers to us (NFQUEUE) and waits for our word; it needs no qdisc, which many small
+// kernels don't have. See linux/netfilter/nfnetlink_queue.h for the messages.
+type delayLine struct {
+	fd    int
+	delay time.Duration
+	held  chan packet
+	wg    sync.WaitGroup
+}
+
+type packet struct {
+	id  uint32
+	due time.Time
+}
+
+const (
+	nlNetfilter   = 12
+	nfqPacket     = 3 << 8
+	nfqVerdict    = 3<<8 | 1
+	nfqConfig     = 3<<8 | 2
+	attrPacketHdr = 1
+	attrVerdict   = 2
+	attrCommand   = 1
+	attrParams    = 2
+	attrMaxLen    = 3
+	attrMask      = 4
+	attrFlags     = 5
+	queueLength   = 4096
+	flagGSO       = 4
+	flagFailOpen  = 1
+	verdictAccept = 1
+)
+
+// delay holds back what arrives at a member. One at a time: a second one fails.
+func (l *lab) delay(member string, by time.Duration) (undo func() error, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.queues[member] != nil {
+		return nil, fmt.Errorf("delay %s: it is delayed already", member)
+	}
+	q := &delayLine{delay: by, held: make(chan packet, queueLength)}
+	if q.fd, err = netlinkIn(member); err != nil {
+		return nil, fmt.Errorf("delay %s: %w", member, err)
+	}
+	if err = q.configure(); err == nil {
+		err = run("", l.in(member, rule("-A")...)...)
+	}
+	if err != nil {
+		syscall.Close(q.fd) //nolint:errcheck // the first error counts
+		return nil, fmt.Errorf("delay %s: %w", member, err)
+	}
+	q.wg.Go(q.receive)
+	q.wg.Go(q.release)
+	l.queues[member] = q
+	return func() error { return l.undelay(member) }, nil
+}
+
+func rule(op string) []string {
+	return []string{"iptables", op, "INPUT", "-i", "eth0", "-j", "NFQUEUE", "--queue-num", "0", "--queue-bypass"}
+}
+
+func (l *lab) undelay(member string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q := l.queues[member]
+	delete(l.queues, member)
+	err := run("", l.in(member, rule("-D")...)...)
+	// Shutting the socket down does not wake a netlink reader; a deadline does.
+	q.stop()
+	return err
+}
+
+// netlinkIn opens a netfilter socket in a member's namespace. The thread that went there
+// is not used again: it ends with its goroutine.
+func netlinkIn(member string) (fd int, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		var ns *os.File
+		if ns, err = os.Open("/run/netns/" + member); err != nil {
+			return
+		}
+		defer ns.Close() //nolint:errcheck // only held
+		if _, _, e := syscall.RawSyscall(sysSetns(), ns.Fd(), syscall.CLONE_NEWNET, 0); e != 0 {
+			err = os.NewSyscallError("setns", e)
+			return
+		}
+		fd, err = syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, nlNetfilter)
+	}()
+	<-done
+	return fd, err
+}
+
+func (q *delayLine) configure() error {
+	if err := syscall.SetsockoptTimeval(q.fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &syscall.Timeval{Usec: 50000}); err != nil {
+		return err
+	}
+	if err := syscall.SetsockoptInt(q.fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 8<<20); err != nil {
+		return err
+	}
+	if err := syscall.Bind(q.fd, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK}); err != nil {
+		return err
+	}
+	be32 := func(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
+	return errors.Join(
+		q.send(nfqConfig, attr(attrCommand, []byte{1, 0, 0, 0})),                                                   // bind
+		q.send(nfqConfig, attr(attrParams, append(be32(0), 1))),                                                    // copy nothing of the packet
+		q.send(nfqConfig, attr(attrMaxLen, be32(queueLength))),                                                     //
+		q.send(nfqConfig, attr(attrMask, be32(flagGSO|flagFailOpen)), attr(attrFlags, be32(flagGSO|flagFailOpen))), // large segments as they are
+	)
+}
+
+func attr(kind uint16, data []byte) []byte {
+	b := binary.NativeEndian.AppendUint16(nil, uint16(4+len(data)))
+	b = binary.NativeEndian.AppendUint16(b, kind)
+	b = append(b, data...)
+	for len(b)%4 != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+func (q *delayLine) send(kind uint16, attrs ...[]byte) error {
+	body := []byte{0, 0, 0, 0} // any family, version 0, queue 0
+	for _, a := range attrs {
+		body = append(body, a...)
+	}
+	m := binary.NativeEndian.AppendUint32(nil, uint32(16+len(body)))
+	m = binary.NativeEndian.AppendUint16(m, kind)
+	m = binary.NativeEndian.AppendUint16(m, syscall.NLM_F_REQUEST)
+	m = append(m, make([]byte, 8)...)
+	return syscall.Sendto(q.fd, append(m, body...), 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK})
+}
+
+// receive ends when the socket is shut for us by stop.
+func (q *delayLine) receive() {
+	defer close(q.held)
+	buf := make([]byte, 1<<16)
+	for {
+		n, _, err := syscall.Recvfrom(q.fd, buf, 0)
+		switch {
+		case errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.ENOBUFS):
+			continue
+		case err != nil:
+			return
+		}
+		msgs, err := syscall.ParseNetlinkMessage(buf[:n])
+		if err != nil {
+			continue
+		}
+		due := time.Now().Add(q.delay)
+		for _, m := range msgs {
+			if m.Header.Type == nfqPacket && len(m.Data) >= 12 {
+				// The packet's number is in the first attribute, after nfgenmsg and the attribute's head.
+				q.held <- packet{binary.BigEndian.Uint32(m.Data[8:12]), due}
+			}
+		}
+	}
+}
+
+func (q *delayLine) release() {
+	for p := range q.held {
+		if d := time.Until(p.due); d > 0 {
+			time.Sleep(d)
+		}
+		v := binary.BigEndian.AppendUint32(nil, verdictAccept)
+		q.send(nfqVerdict, attr(attrVerdict, binary.BigEndian.AppendUint32(v, p.id))) //nolint:errcheck // a lost packet is a fault, too
+	}
+}
+
+// stop joins both goroutines. Closing the descriptor while it is read from could hit
+// another one with the same number; so an empty file takes its place first.
+func (q *delayLine) stop() {
+	null, err := os.Open(os.DevNull)
+	if err == nil {
+		err = syscall.Dup3(int(null.Fd()), q.fd, syscall.O_CLOEXEC)
+		null.Close() //nolint:errcheck // only read from
+	}
+	if err != nil {
+		panic("take a netlink socket away: " + err.Error()) // nothing can go on after that
+	}
+	q.wg.Wait()
+	syscall.Close(q.fd) //nolint:errcheck // /dev/null
+}
+
+// parsePermille reads a share such as 10%.
+func parsePermille(s string) (int, error) {
+	if len(s) < 2 || s[len(s)-1] != '%' {
+		return 0, fmt.Errorf("a share is N%%, not %q", s)
+	}
+	f, err := strconv.ParseFloat(s[:len(s)-1], 64)
+	if err == nil && (f <= 0 || f >= 100) {
+		err = fmt.Errorf("a share is more than 0%% and less than 100%%, not %q", s)
+	}
+	return int(f * 10), err
+}
+
+// sysSetns is the number of setns(2), which package syscall doesn't have everywhere.
+func sysSetns() uintptr {
+	if runtime.GOARCH == "amd64" {
+		return 308
+	}
+	return 268
+}

@@ -1,0 +1,291 @@
+//go:build linux
+
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/triwatch/triwatch/cmd/triwatch/httpapi"
+	"github.com/triwatch/triwatch/test/writer/wire"
+)
+
+const sampleEvery = 100 * time.Millisecond
+
+// sample is what one Redis said of itself.
+type sample struct {
+	when                       time.Time
+	role, follows, link, runID string
+	replid                     string
+	offset                     string
+	keys                       int
+	busy                       bool // loading or in a full sync
+	stranger                   bool // it has a foreign key
+	err                        error
+}
+
+func (s sample) String() string {
+	if s.err != nil {
+		return s.err.Error()
+	}
+	return fmt.Sprintf("%s of %s link=%s keys=%d offset=%s busy=%v", s.role, s.follows, s.link, s.keys, s.offset, s.busy)
+}
+
+// observe samples one Redis until ctx ends: role, number of keys, and which of the last
+// acknowledged keys it has.
+func (w *world) observe(ctx context.Context, h *host) {
+	most, lifeOfMost, last := 0, 0, ""
+	every(ctx, func() error {
+		conn, err := wire.Dial(ctx, h.addr(), wire.Options{Timeout: ioTimeout})
+		if err != nil {
+			w.sampled(h, sample{when: time.Now(), err: err})
+			sleep(ctx, sampleEvery)
+			return err
+		}
+		defer conn.Close() //nolint:errcheck // it is given up
+		for ctx.Err() == nil {
+			life, foreign, _ := h.status()
+			s, err := w.look(conn, h, life, foreign)
+			if after, strange, _ := h.status(); after != life || strange != foreign {
+				return fmt.Errorf("%s has another life", h.Name)
+			}
+			if err != nil {
+				w.sampled(h, sample{when: time.Now(), err: err})
+				return err
+			}
+			w.sampled(h, s)
+			if life != lifeOfMost && !s.busy {
+				most, lifeOfMost = 0, life
+				if !foreign {
+					w.found(h, s.keys)
+				}
+			}
+			if text := s.role + " of " + s.follows; text != last {
+				w.timeline.add("sample", "%s is %s", h.Name, s)
+				last = text
+			}
+			w.notWiped(h, s, &most, foreign)
+			sleep(ctx, sampleEvery)
+		}
+		return nil
+	})
+}
+
+// notWiped: keys are only ever added, so a process has never much less than before.
+func (w *world) notWiped(h *host, s sample, most *int, foreign bool) {
+	switch {
+	case s.busy:
+	case foreign && !s.stranger:
+		w.once("foreign wiped", "the foreign Redis at %s has lost its keys: it is %s", h.Name, s)
+	case foreign && s.role == "master" && s.keys > foreignKeys:
+		w.once("foreign written", "somebody writes to the foreign Redis at %s: it is %s", h.Name, s)
+	case !foreign && s.keys < *most/2:
+		w.once("wiped "+h.Name, "%s had %d keys and has %d (%s)", h.Name, *most, s.keys, s)
+	}
+	*most = max(*most, s.keys)
+}
+
+// found remembers with how many keys the present life of a Redis was first seen.
+func (w *world) found(h *host, keys int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.born[h.Name] = keys
+}
+
+// once reports a violation of one kind a single time.
+func (w *world) once(kind, format string, args ...any) {
+	w.mu.Lock()
+	had := w.reported[kind]
+	w.reported[kind] = true
+	w.mu.Unlock()
+	if !had {
+		w.history.violate(format, args...)
+	}
+}
+
+func (w *world) sampled(h *host, s sample) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.samples[h.Name] = s
+}
+
+func (w *world) lastSample(h *host) sample {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.samples[h.Name]
+}
+
+func (w *world) look(conn *wire.Conn, h *host, life int, foreign bool) (sample, error) {
+	var keys []string
+	if !foreign {
+		keys = w.history.latest(h.Name, 50)
+	}
+	conn.Append("INFO")
+	conn.Append("DBSIZE")
+	conn.Append(append([]string{"MGET", foreignKey}, keys...)...)
+	if err := conn.Flush(); err != nil {
+		return sample{}, err
+	}
+	var replies [3]wire.Reply
+	for i := range replies {
+		var err error
+		if replies[i], err = conn.Receive(); err != nil {
+			return sample{}, err
+		}
+	}
+	s := parseInfo(replies[0].Str)
+	if n, err := strconv.Atoi(replies[1].Str); err == nil {
+		s.keys = n
+	} else {
+		s.busy = true // it says LOADING
+	}
+	if !s.busy && replies[2].Kind == wire.Array {
+		s.stranger = replies[2].Items[0].Kind == wire.Bulk
+		for i, item := range replies[2].Items[1:] {
+			if item.Kind == wire.Bulk {
+				w.history.saw(keys[i], h.Name, Sight{life, s.when})
+			}
+		}
+	}
+	return s, nil
+}
+
+func parseInfo(text string) sample {
+	s := sample{when: time.Now()}
+	f := map[string]string{}
+	for line := range strings.Lines(text) {
+		if k, v, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":"); ok {
+			f[k] = v
+		}
+	}
+	s.role, s.link, s.runID, s.replid, s.offset = f["role"], f["master_link_status"], f["run_id"], f["master_replid"], f["master_repl_offset"]
+	s.follows = f["master_host"]
+	s.busy = f["loading"] != "0" || f["master_sync_in_progress"] == "1"
+	return s
+}
+
+// listen asks one watcher again and again what it tells.
+func (w *world) listen(ctx context.Context, h *host) {
+	every(ctx, func() error {
+		conn, err := wire.Dial(ctx, h.addr(), wire.Options{Timeout: ioTimeout})
+		if err != nil {
+			return err
+		}
+		defer conn.Close() //nolint:errcheck // it is given up
+		for ctx.Err() == nil {
+			reply, err := conn.Do("SENTINEL", "MASTER", masterName)
+			if err == nil {
+				err = reply.Err()
+			}
+			if err != nil {
+				return err
+			}
+			w.heard(h, reply.Strings())
+			sleep(ctx, sampleEvery)
+		}
+		return nil
+	})
+}
+
+func (w *world) heard(h *host, pairs []string) {
+	f := map[string]string{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		f[pairs[i]] = pairs[i+1]
+	}
+	epoch, err := strconv.ParseUint(f["config-epoch"], 10, 64)
+	if err != nil || f["ip"] == "" {
+		return
+	}
+	name := f["ip"]
+	if at := w.redisAt(net.JoinHostPort(f["ip"], f["port"])); at != nil {
+		name = at.Name
+	}
+	w.history.told(Told{time.Now(), h.Name, epoch, name})
+}
+
+// ask sends one HTTP request to a watcher; out is filled whatever the status.
+func (w *world) ask(ctx context.Context, h *host, method, path string, out any) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(h.IP, httpPort)+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("ask %s for %s: %w", h.Name, path, err)
+	}
+	defer res.Body.Close() //nolint:errcheck // only read from
+	return res.StatusCode, json.NewDecoder(res.Body).Decode(out)
+}
+
+// leader is the watcher that says that it leads, nil if none does.
+func (w *world) leader(ctx context.Context) *host {
+	for _, h := range w.watchers {
+		if _, _, up := h.status(); !up {
+			continue
+		}
+		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		var p httpapi.Peers
+		_, err := w.ask(short, h, http.MethodGet, "/v1/peers", &p)
+		cancel()
+		for _, peer := range p.Peers {
+			if err == nil && peer.Self && peer.Leader {
+				return h
+			}
+		}
+	}
+	return nil
+}
+
+// learnMoves reads the watchers' history.
+func (w *world) learnMoves(ctx context.Context) error {
+	h := w.leader(ctx)
+	if h == nil {
+		return fmt.Errorf("read the history: nobody leads")
+	}
+	var a httpapi.History
+	if _, err := w.ask(ctx, h, http.MethodGet, "/v1/masters/"+masterName+"/history", &a); err != nil {
+		return err
+	}
+	hist := w.history
+	hist.mu.Lock()
+	defer hist.mu.Unlock()
+	w.plans = 0
+	for _, r := range a.Records {
+		switch r.Kind {
+		case "failover", "handover", "aborted":
+			w.plans++
+		}
+		if _, known := hist.moves[r.EpochNumber]; known || r.To == nil || r.Kind == "aborted" || r.Kind == "held" {
+			continue
+		}
+		m := Move{Epoch: r.EpochNumber, Kind: r.Kind, To: w.nameOf(r.To.Address), Told: hist.first[r.EpochNumber].When}
+		if r.From != nil {
+			m.From = w.nameOf(r.From.Address)
+		}
+		if m.Told.IsZero() {
+			m.Told = time.Now()
+		}
+		if to := w.redisAt(r.To.Address); to != nil {
+			m.Life = to.lifeAt(m.Told)
+		}
+		hist.moves[r.EpochNumber] = m
+		w.timeline.add("move", "epoch %d %s %s -> %s fenced=%v: %s; %s", m.Epoch, m.Kind, m.From, m.To, r.Fenced, r.Why, r.Result)
+	}
+	return nil
+}
+
+func (w *world) nameOf(addr string) string {
+	if h := w.redisAt(addr); h != nil {
+		return h.Name
+	}
+	return addr
+}
