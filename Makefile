@@ -38,6 +38,12 @@ race: redis ## Run the tests under the race detector
 sim: ## Run 10 000 simulated schedules
 	$(GO) test -timeout 15m ./test/sim -run TestSchedules -sim.seeds 10000
 
+.PHONY: chaos
+chaos: redis ## Play faults on real processes in network namespaces (root on Linux; SEED=1 TIME=5m)
+	@test/need ip iproute2
+	@test/need nft nftables
+	$(GO) test ./test/chaos -run TestChaos -count=1 -v -timeout 0 -chaos.seed $(or $(SEED),1) -chaos.time $(or $(TIME),5m)
+
 .PHONY: lint
 lint: ## Run gofmt and golangci-lint
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
