@@ -197,7 +197,7 @@ func (s *State) begin(v Verdict, e Evidence, since Time) {
 		}
 		return
 	}
-	if _, idle := s.idle(); idle {
+	if s.isIdle() {
 		s.would(v, why, choice)
 		return
 	}

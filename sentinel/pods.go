@@ -219,7 +219,7 @@ func (s *State) vacate() {
 		s.wake(at)
 		return
 	}
-	if _, idle := s.idle(); idle {
+	if s.isIdle() {
 		if s.told.waiting != why {
 			s.told.waiting = why
 			s.emit(EventWould, s.master(), "would hand over: "+why)

@@ -79,18 +79,8 @@ func (s *State) paused() bool {
 	return left > 0
 }
 
-// idle reports whether nothing may be done unasked, and why.
-func (s *State) idle() (why string, idle bool) {
-	switch {
-	case s.com.Released:
-		return "released", true
-	case s.com.Config.Observe:
-		return "mode observe", true
-	case s.paused():
-		return s.pausedText(), true
-	}
-	return "", false
-}
+// isIdle reports whether nothing may be done unasked now.
+func (s *State) isIdle() bool { return s.com.Released || s.com.Config.Observe || s.paused() }
 
 func (s *State) pausedText() string {
 	if s.com.Config.Paused || s.com.PausedUntil.IsZero() {
@@ -122,9 +112,4 @@ func (s *State) takeSwitch(r Request) {
 	}
 	s.lead.request = r.ID
 	s.propose(c)
-}
-
-func (s *State) isIdle() bool {
-	_, idle := s.idle()
-	return idle
 }

@@ -150,7 +150,7 @@ func runKube(ctx context.Context, k kubeFlags, log *zap.Logger) error {
 		return ignoreCancelled(err)
 	}
 	k.opt.File = &conf.File{Port: k.port, AnnounceIP: k.podIP}
-	k.opt.Kube = &app.Kube{Client: limited, Flips: unlimited, Namespaces: k.namespaces, PodName: k.podName, PodIP: k.podIP, Watchers: k.watchers, Members: members{keeper, cert}}
+	k.opt.Kube = &app.Kube{Client: limited, Flips: unlimited, Namespaces: k.namespaces, PodName: k.podName, Watchers: k.watchers, Members: members{keeper, cert}}
 	a, err := app.New(k.opt, log)
 	if err != nil {
 		return err

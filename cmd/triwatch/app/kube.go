@@ -26,8 +26,8 @@ type Kube struct {
 	Client, Flips kubernetes.Interface
 	// Namespaces are those whose StatefulSets are watched.
 	Namespaces []string
-	// PodName and PodIP are this watcher's own.
-	PodName, PodIP string
+	// PodName is this watcher's own.
+	PodName string
 	// Watchers is how many there should be.
 	Watchers int
 	// Members keeps the cluster record and knows who belongs to the watchers.

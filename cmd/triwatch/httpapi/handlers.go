@@ -169,28 +169,9 @@ func (s *Server) failed(w http.ResponseWriter, err error) {
 	fail(w, status, code, err.Error())
 }
 
-func (s *Server) handover(w http.ResponseWriter, r *http.Request) {
-	s.request(w, r, sentinel.RequestHandover)
-}
-
-func (s *Server) failover(w http.ResponseWriter, r *http.Request) {
-	s.request(w, r, sentinel.RequestFailover)
-}
-
-func (s *Server) release(w http.ResponseWriter, r *http.Request) {
-	s.request(w, r, sentinel.RequestRelease)
-}
-
-func (s *Server) adopt(w http.ResponseWriter, r *http.Request) {
-	s.request(w, r, sentinel.RequestAdopt)
-}
-
-func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
-	s.request(w, r, sentinel.RequestPause)
-}
-
-func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
-	s.request(w, r, sentinel.RequestResume)
+// asks returns the handler of one kind of request.
+func (s *Server) asks(kind sentinel.RequestKind) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { s.request(w, r, kind) }
 }
 
 func (s *Server) request(w http.ResponseWriter, r *http.Request, kind sentinel.RequestKind) {

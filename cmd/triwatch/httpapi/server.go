@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/triwatch/triwatch/sentinel"
 	"go.uber.org/zap"
 )
 
@@ -128,12 +129,12 @@ func (s *Server) routes() http.Handler {
 		"/v1/masters/{name}":          {http.MethodGet: s.master},
 		"/v1/masters/{name}/history":  {http.MethodGet: s.history},
 		"/v1/masters/{name}/check":    {http.MethodGet: s.check},
-		"/v1/masters/{name}/handover": {http.MethodPost: s.handover},
-		"/v1/masters/{name}/failover": {http.MethodPost: s.failover},
-		"/v1/masters/{name}/release":  {http.MethodPost: s.release},
-		"/v1/masters/{name}/adopt":    {http.MethodPost: s.adopt},
-		"/v1/masters/{name}/pause":    {http.MethodPost: s.pause},
-		"/v1/masters/{name}/resume":   {http.MethodPost: s.resume},
+		"/v1/masters/{name}/handover": {http.MethodPost: s.asks(sentinel.RequestHandover)},
+		"/v1/masters/{name}/failover": {http.MethodPost: s.asks(sentinel.RequestFailover)},
+		"/v1/masters/{name}/release":  {http.MethodPost: s.asks(sentinel.RequestRelease)},
+		"/v1/masters/{name}/adopt":    {http.MethodPost: s.asks(sentinel.RequestAdopt)},
+		"/v1/masters/{name}/pause":    {http.MethodPost: s.asks(sentinel.RequestPause)},
+		"/v1/masters/{name}/resume":   {http.MethodPost: s.asks(sentinel.RequestResume)},
 		"/v1/peers":                   {http.MethodGet: s.peers},
 		"/v1/peers/{id}":              {http.MethodDelete: s.removePeer},
 		"/v1/recover":                 {http.MethodPost: s.recover},
