@@ -124,16 +124,22 @@ func (l *link) pingInfo(timeout time.Duration, full bool) answer {
 	}
 	_, err := pipe.Exec(ctx)
 	l.name = ""
+	a := answer{}
 	switch {
 	case err != nil && ping.Err() == nil && ping.Val() == "":
-		// The handshake failed; go-redis leaves the commands without an error.
-		return l.fail(err)
+		// The handshake failed; go-redis leaves the commands without an error, and
+		// gives the same error from then on, without asking again.
+		a = l.fail(err)
+		a.broken = true
 	case broken(ping.Err()):
-		return l.fail(ping.Err())
+		a = l.fail(ping.Err())
 	case broken(info.Err()):
-		return l.fail(info.Err())
+		a = l.fail(info.Err())
+	default:
+		a = l.weigh(ping.Err(), info)
 	}
-	return l.weigh(ping.Err(), info)
+	a.withInfo = true
+	return a
 }
 
 // weigh makes one answer of PING's verdict and INFO's content.
@@ -144,7 +150,6 @@ func (l *link) weigh(pingErr error, info *redis.StringCmd) answer {
 	} else if info.Err() != nil {
 		a = l.fail(info.Err())
 	}
-	a.withInfo = true
 	if info.Err() != nil {
 		return a
 	}

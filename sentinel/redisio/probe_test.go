@@ -222,6 +222,23 @@ func TestWrongPasswordIsAStateAndSetCredentialsHeals(t *testing.T) {
 	}
 }
 
+// The first version asked without end once INFO was due: it filled memory and kept the
+// watcher from everything else.
+func TestRefusedPasswordKeepsThePace(t *testing.T) {
+	s := redis(t, redisproc.Options{Password: "s3cret"})
+	r := newRig(t)
+	tgt := target(s)
+	tgt.Ping, tgt.Info = 20*time.Millisecond, 50*time.Millisecond
+	r.pool.SetCredentials("orders", redisio.Credentials{Password: "old"})
+	r.watch(tgt)
+	const probes = 40
+	r.until("the last of the probes", 0, func(heard) bool { return len(r.probes()) > probes })
+	all := r.probes()
+	if took, least := all[probes].at-all[0].at, probes*tgt.Ping/4; took < least {
+		t.Fatalf("%d probes in %v, at a pace of %v: %v", probes, took, tgt.Ping, all[probes])
+	}
+}
+
 func TestPasswordChangeWhileAllIsWellLosesNothing(t *testing.T) {
 	s := redis(t, redisproc.Options{})
 	r := newRig(t)
