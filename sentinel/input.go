@@ -178,8 +178,9 @@ type Inventory struct {
 	// Serves is set when a Service follows the master, so that a plan is not done
 	// before that has moved too.
 	Serves bool
-	// Others are the addresses of other masters' pods, filled in by the Router.
-	Others []Addr
+	// At tells whose pod is at an address, "" if two masters claim it. The Router makes
+	// one for all of them.
+	At map[Addr]string
 	// Floor is the highest epoch that is written on any of the objects: a lower one
 	// must not be used again, whatever the log says.
 	Floor Epoch

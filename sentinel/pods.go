@@ -69,7 +69,7 @@ func (s *State) elsewhere(m Member) bool {
 	if s.inv == nil {
 		return false
 	}
-	if slices.ContainsFunc(s.inv.Others, m.Addr.Same) {
+	if owner, ok := s.inv.At[m.Addr.plain()]; ok && owner != s.com.Name {
 		return true
 	}
 	if i := s.instance(m.ID); i != nil {

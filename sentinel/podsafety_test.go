@@ -127,6 +127,25 @@ func TestAProcessAtAnAddressThatAPodHasNoLongerIsNotWrittenTo(t *testing.T) {
 	}
 }
 
+func TestAnAddressThatAnotherMastersPodHasTooIsNotWrittenTo(t *testing.T) {
+	w := podsReady(t, 10, true)
+	r2 := w.set.all[1]
+	r2.dead = true
+	w.lose(r2)
+	w.pods.others = []sentinel.Inventory{{Master: "carts", Owner: "default/carts", Instances: []sentinel.Instance{
+		{ID: "carts-0", Name: "carts-0", Addr: sentinel.Addr{Host: "::ffff:" + r2.addr.Host, Port: r2.addr.Port}}}}}
+	w.announce()
+	r2.restart(true, true)
+	r2.keys, r2.offset = 5, 70
+	r2.newReplID()
+	r2.replID2 = ""
+	r2.role, r2.master = sentinel.RoleMaster, sentinel.Addr{}
+	w.run(5 * time.Second)
+	if r2.keys != 5 || r2.role != sentinel.RoleMaster {
+		t.Errorf("another master's Redis was written to: %s", w.status())
+	}
+}
+
 func TestAFormerMasterWhosePodIsGoneIsFencedWhenItIsSeenAgain(t *testing.T) {
 	w := podsReady(t, 1000, true)
 	r1 := w.set.all[0]

@@ -17,6 +17,7 @@ type pods struct {
 	serves   bool
 	floor    sentinel.Epoch
 	made     int
+	others   []sentinel.Inventory // other masters' pods
 	owner    string
 }
 
@@ -62,7 +63,7 @@ func (w *world) announce() {
 			Ordinal: int(p.name[1] - '1'), Data: p.data, Deleting: p.deleting, Patience: p.patience, Priority: p.prio})
 	}
 	for _, wt := range w.ws {
-		wt.step(sentinel.Inventories{All: []sentinel.Inventory{inv}})
+		wt.step(sentinel.Inventories{All: append([]sentinel.Inventory{inv}, w.pods.others...)})
 	}
 }
 

@@ -196,8 +196,9 @@ func (r *Router) propose(wall time.Time) []Action {
 func (r *Router) takeInventories(ev Inventories, in Input) []Action {
 	r.inv, r.unsure = map[string]Inventory{}, ev.Unsure
 	var out []Action
-	for n, inv := range ev.All {
-		inv.Others = addressesBut(ev.All, n)
+	at := ownersByAddress(ev.All)
+	for _, inv := range ev.All {
+		inv.At = at
 		r.inv[inv.Master] = inv
 		if s := r.states[inv.Master]; s != nil && s.com.Owner == inv.Owner {
 			in.Event = inv
@@ -207,17 +208,22 @@ func (r *Router) takeInventories(ev Inventories, in Input) []Action {
 	return out
 }
 
-// addressesBut are the addresses of all pods but those of one master.
-func addressesBut(all []Inventory, but int) []Addr {
-	var out []Addr
-	for n, inv := range all {
+// ownersByAddress are the masters of all pods by their addresses, "" where two claim one.
+func ownersByAddress(all []Inventory) map[Addr]string {
+	at := map[Addr]string{}
+	for _, inv := range all {
 		for _, i := range inv.Instances {
-			if n != but && !i.Addr.IsZero() {
-				out = append(out, i.Addr)
+			if i.Addr.IsZero() {
+				continue
 			}
+			key, owner := i.Addr.plain(), inv.Master
+			if other, ok := at[key]; ok && other != owner {
+				owner = ""
+			}
+			at[key] = owner
 		}
 	}
-	return out
+	return at
 }
 
 // enrol proposes to watch the masters that have an inventory, and to forget those

@@ -58,6 +58,18 @@ func (a Addr) Same(b Addr) bool {
 	return strings.EqualFold(a.Host, b.Host)
 }
 
+// plain is the one spelling that stands for all of an address, for use as a key.
+func (a Addr) plain() Addr {
+	ip, err := netip.ParseAddr(a.Host)
+	switch {
+	case err != nil:
+		a.Host = strings.ToLower(a.Host)
+	case !ip.Is4(): // there is only one way to write those
+		a.Host = ip.Unmap().String()
+	}
+	return a
+}
+
 // FenceAddr is where a fenced instance is told to replicate from. Port 0 never
 // reaches a server; any other literal port may be somebody's Redis.
 var FenceAddr = Addr{Host: "127.0.0.1", Port: 0}
