@@ -303,7 +303,8 @@ func (s *State) makeFollow(m Member, o *observation, master Addr, mo *observatio
 	// Clients of a demoted master would get READONLY for as long as they stay. In a
 	// handover the plan sends them away.
 	p := s.com.Plan
-	evict := (o.info.Role == RoleMaster || o.info.Fenced()) && (p == nil || p.Kind != KindHandover || p.Old.Instance != m.ID)
+	// A master loses its clients along with its role, a fenced one has only its own.
+	evict := o.info.Fenced() && (p == nil || p.Kind != KindHandover || p.Old.Instance != m.ID)
 	s.mendWith(o, Do{Op: OpReplicate, Instance: m.ID, Addr: m.Addr, To: master})
 	if f := s.mend.flying[m.ID]; evict {
 		f.evict = true
