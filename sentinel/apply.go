@@ -186,6 +186,8 @@ func (s *State) takeRequest(r Request) {
 		s.deny(r, "", "this master is released: see resume")
 	case s.com.Config.Observe:
 		s.deny(r, "", "this master is only observed (mode observe)")
+	case r.Kind == RequestVacate && !s.masterIs(r.To):
+		s.stay(r)
 	default:
 		s.lead.parked = &parked{request: r, asked: s.now, until: s.now + s.com.Config.confirm()}
 		s.act(ProbeNow{Master: s.com.Name, Instance: s.com.Master.Instance})
@@ -224,21 +226,42 @@ func (s *State) grant() {
 func (s *State) beginAsked(r Request) {
 	o := s.master()
 	alive := o != nil && o.health == HealthUp && o.reply.Usable()
-	kind := KindHandover
-	if !alive && r.Kind != RequestHandover {
+	kind, to := KindHandover, r.To
+	planned := r.Kind == RequestHandover || r.Kind == RequestVacate
+	if !alive && !planned {
 		kind = KindFailover
 	}
-	if !alive && r.Kind == RequestHandover {
+	if r.Kind == RequestVacate {
+		to = ""
+	}
+	if !alive && planned {
 		s.deny(r, "", "the master "+s.com.Master.String()+" "+s.ailing(o)+": a handover needs it alive and well, see failover")
 		return
 	}
-	choice := s.choiceFor(kind, r.To)
+	choice := s.choiceFor(kind, to)
 	if choice.Best == nil {
 		s.deny(r, "NOGOODSLAVE", "no replica may be promoted: "+list(choice.LeftOut))
 		return
 	}
 	s.lead.request, s.lead.evidence, s.round = r.ID, s.now, nil
 	s.beginPlan(kind, asked(r), choice)
+}
+
+// masterIs reports whether a name, an address or an ID is the master's.
+func (s *State) masterIs(name string) bool {
+	m := s.com.Master
+	return name != "" && (name == string(m.Instance) || name == m.Name || name == m.Addr.String())
+}
+
+// stay answers a vacate of an instance that is not the master.
+func (s *State) stay(r Request) {
+	for _, m := range s.com.Members {
+		if r.To != "" && (r.To == string(m.ID) || r.To == m.Name || r.To == m.Addr.String()) {
+			s.act(Answer{ID: r.ID, Result: OutcomeOK, Detail: called(m.Name, m.Addr) + " is not the master: nothing to do", Epoch: s.com.Last})
+			return
+		}
+	}
+	s.deny(r, "", "no instance is called "+r.To)
 }
 
 // ailing says what keeps a master from being asked to hand over.
@@ -306,10 +329,13 @@ func notAttached(mi *Info, c Candidate) string {
 
 // asked is why a plan is begun that somebody asked for.
 func asked(r Request) string {
-	if r.Why == "" {
-		return "asked"
+	switch {
+	case r.Why != "":
+		return r.Why
+	case r.Kind == RequestVacate:
+		return "asked to vacate " + r.To
 	}
-	return r.Why
+	return "asked"
 }
 
 // expectedAt says where a master that was not found yet is expected, if that is known.

@@ -261,6 +261,9 @@ const (
 	// RequestAdopt makes master whom Request.To names, or the only instance that says
 	// it is. With Force the data of others may be replaced.
 	RequestAdopt
+	// RequestVacate is a handover if Request.To is the master, and nothing if not: for
+	// whoever is about to take an instance away.
+	RequestVacate
 )
 
 // String returns the word that people read.
@@ -278,6 +281,8 @@ func (k RequestKind) String() string {
 		return "pause"
 	case RequestResume:
 		return "resume"
+	case RequestVacate:
+		return "vacate"
 	case RequestUnknown:
 		return "unknown"
 	}

@@ -287,6 +287,8 @@ func (s *script) request(args []string) error {
 		q.Kind = sentinel.RequestFailover
 	case "sentinel-failover":
 		q.Kind = sentinel.RequestSentinelFailover
+	case "vacate":
+		q.Kind = sentinel.RequestVacate
 	case "release":
 		q.Kind = sentinel.RequestRelease
 	case "adopt":

@@ -48,6 +48,7 @@ type InstanceView struct {
 	Link    string     `json:"link"` // up, down, sync, fenced, -
 	Lag     int64      `json:"lag"`  // bytes behind the master's last known offset, -1 unknown
 	Offset  int64      `json:"offset"`
+	Keys    int64      `json:"keys"` // -1 if not known
 	Prio    int        `json:"priority"`
 	RunID   string     `json:"runId,omitempty"`
 	Follows Addr       `json:"follows,omitzero"`
@@ -128,6 +129,7 @@ func (s *State) instanceView(m Member) InstanceView {
 		return iv
 	}
 	i := o.info
+	iv.Keys = i.Keys
 	iv.Role, iv.Offset, iv.Prio, iv.RunID, iv.Follows, iv.InfoAge = i.Role, i.Offset, i.Priority, i.RunID, i.Master, s.now-o.infoAt
 	switch {
 	case i.Role == RoleMaster:

@@ -37,28 +37,42 @@ func NewHandover(opt Options) *cobra.Command {
 // NewFailover returns triwatch failover NAME.
 func NewFailover(opt Options) *cobra.Command {
 	s := &session{Options: opt}
-	var to string
+	var w httpapi.Wish
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "failover NAME",
 		Short: "Replace a master whether it answers or not; asks first and prints what would be lost",
-		Args:  usageArgs(cobra.ExactArgs(1)),
+		Long: `Replace a master whether it answers or not. What would be lost is printed, and it asks first. A master
+that lives is handed over.
+
+With --force and --to, that instance is made master whatever the others have, and their data is replaced
+by its own; what everybody has is printed first.`,
+		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !yes && !opt.Terminal {
 				return usagef("failover asks before it acts, and there is no terminal to ask on: repeat it with --yes")
 			}
-			if err := s.estimate(cmd.Context(), args[0], to); err != nil {
+			if w.Force && w.To == "" {
+				return usagef("failover --force replaces data: say with --to whose data is meant to stay")
+			}
+			question := "Fail over " + args[0] + " now?"
+			show := s.estimate
+			if w.Force {
+				show, question = s.sizes, "Replace the data of every other instance of "+args[0]+" by "+w.To+"'s?"
+			}
+			if err := show(cmd.Context(), args[0], w.To); err != nil {
 				return err
 			}
 			if !yes {
-				if err := s.ask("Fail over " + args[0] + " now?"); err != nil {
+				if err := s.ask(question); err != nil {
 					return err
 				}
 			}
-			return s.move(cmd.Context(), "failover", args[0], to)
+			return s.wish(cmd.Context(), "failover", args[0], w)
 		},
 	}
-	cmd.Flags().StringVar(&to, "to", "", "the replica to promote, by name, address or ID (the best one)")
+	cmd.Flags().StringVar(&w.To, "to", "", "the replica to promote, by name, address or ID (the best one)")
+	cmd.Flags().BoolVar(&w.Force, "force", false, "the data of others may be replaced (with --to)")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	s.bind(cmd, moveTimeout)
 	return cmd
@@ -95,6 +109,21 @@ set; the refusal names what everybody has.`,
 	cmd.Flags().BoolVar(&w.Force, "force", false, "the data of others may be replaced")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	s.bind(cmd, readTimeout)
+	return cmd
+}
+
+// NewVacate returns triwatch vacate NAME INSTANCE.
+func NewVacate(opt Options) *cobra.Command {
+	s := &session{Options: opt}
+	cmd := &cobra.Command{
+		Use:   "vacate NAME INSTANCE",
+		Short: "Hand over if the instance (name, address or ID) is the master, before it is taken away",
+		Args:  usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.move(cmd.Context(), "vacate", args[0], args[1])
+		},
+	}
+	s.bind(cmd, moveTimeout)
 	return cmd
 }
 
@@ -193,6 +222,28 @@ func (s *session) estimate(ctx context.Context, name, to string) error {
 	default:
 		say("%s: candidate %s: %s. Estimated loss: %s up to the master's last known offset, and what it wrote after that.",
 			name, full(c.Ref), c.Choice, size(*c.LagBytes))
+	}
+	return nil
+}
+
+// sizes prints what everybody has and whose data is to stay.
+func (s *session) sizes(ctx context.Context, name, to string) error {
+	var got httpapi.OneMaster
+	if err := s.get(ctx, &got, "masters", name); err != nil {
+		return err
+	}
+	if !got.HasQuorum {
+		return s.moveWithoutQuorum(got)
+	}
+	for _, i := range got.Master.Instances {
+		what := "has not said what it has"
+		if i.Keys != nil && i.Offset != nil {
+			what = fmt.Sprintf("has %d keys at offset %d", *i.Keys, *i.Offset)
+		}
+		if to == i.ID || to == i.Name || to == i.Address {
+			what += ", which stays"
+		}
+		_, _ = fmt.Fprintln(s.Err, clean(fmt.Sprintf("%s: %s %s.", name, full(i.Ref), what)))
 	}
 	return nil
 }

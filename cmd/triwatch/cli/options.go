@@ -75,7 +75,7 @@ func NewRoot(opt Options) *cobra.Command {
 
 // Commands returns all commands of this package.
 func Commands(opt Options) []*cobra.Command {
-	return []*cobra.Command{NewStatus(opt), NewHistory(opt), NewCheck(opt), NewHandover(opt), NewFailover(opt), NewAdopt(opt), NewRelease(opt), NewPause(opt), NewResume(opt), NewPeers(opt), NewRecover(opt), NewVersion(opt)}
+	return []*cobra.Command{NewStatus(opt), NewHistory(opt), NewCheck(opt), NewHandover(opt), NewFailover(opt), NewAdopt(opt), NewVacate(opt), NewRelease(opt), NewPause(opt), NewResume(opt), NewPeers(opt), NewRecover(opt), NewVersion(opt)}
 }
 
 // session is one command's dealings with a watcher, made from its flags.

@@ -103,7 +103,7 @@ func newInstance(i sentinel.InstanceView) Instance {
 		Choice: i.Choice, WouldBeChosen: strings.HasPrefix(i.Choice, "would be chosen")}
 	// In a full sync the offset is not one of the data set that is being loaded.
 	if i.Role != sentinel.RoleUnknown && i.Link != "sync" {
-		out.Offset, out.LagBytes = known(i.Offset), known(i.Lag)
+		out.Offset, out.LagBytes, out.Keys = known(i.Offset), known(i.Lag), known(i.Keys)
 	}
 	if !i.Follows.IsZero() {
 		out.Follows = i.Follows.String()

@@ -134,6 +134,7 @@ func (s *Server) routes() http.Handler {
 		"/v1/masters/{name}/release":  {http.MethodPost: s.asks(sentinel.RequestRelease)},
 		"/v1/masters/{name}/adopt":    {http.MethodPost: s.asks(sentinel.RequestAdopt)},
 		"/v1/masters/{name}/pause":    {http.MethodPost: s.asks(sentinel.RequestPause)},
+		"/v1/masters/{name}/vacate":   {http.MethodPost: s.asks(sentinel.RequestVacate)},
 		"/v1/masters/{name}/resume":   {http.MethodPost: s.asks(sentinel.RequestResume)},
 		"/v1/peers":                   {http.MethodGet: s.peers},
 		"/v1/peers/{id}":              {http.MethodDelete: s.removePeer},

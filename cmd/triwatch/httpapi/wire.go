@@ -104,6 +104,7 @@ type Instance struct {
 	// LagBytes counts from the master's last known offset.
 	LagBytes *int64 `json:"lagBytes"`
 	Offset   *int64 `json:"offset"`
+	Keys     *int64 `json:"keys"`
 	Priority int    `json:"priority"`
 	RunID    string `json:"runId,omitempty"`
 	Follows  string `json:"follows,omitempty"`

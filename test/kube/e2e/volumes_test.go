@@ -83,6 +83,8 @@ func (s *scene) newestLast() {
 	// The StatefulSet makes no new pod while the old one is there in name.
 	s.kubectl("patch", "pod", master, "--type=merge", "-p", `{"metadata":{"finalizers":["test.triwatch.io/hold"]}}`)
 	s.kubectl("delete", "pod", "-l", "app=redis", "--force", "--grace-period=0", "--wait=false")
+	// Its preStop would leave it time to hand over to the new pods.
+	s.do(s.KillInContainer(s.ctx, s.Namespace, master, "redis", syscall.SIGKILL))
 	s.do(lab.Wait(s.ctx, patience, "the watchers to wait for the newest", func(ctx context.Context) (string, error) {
 		out, err := s.Kubectl(ctx, "-n", s.Namespace, "get", "events", "-o", "jsonpath={range .items[*]}{.reason}: {.message}{\"\\n\"}{end}")
 		if err != nil {

@@ -49,7 +49,7 @@ func at(n byte, epoch sentinel.Epoch) sentinel.Assignment {
 
 func replica(n byte, link string, offset, lag int64, choice string) sentinel.InstanceView {
 	return sentinel.InstanceView{ID: id(n), Name: "redis-" + string(n), Addr: redis(n), Role: sentinel.RoleReplica, Health: sentinel.HealthUp,
-		Reply: sentinel.ReplyOK, Link: link, Lag: lag, Offset: offset, Prio: 100, RunID: "run-" + string(n), Follows: redis('1'), SeenBy: 3,
+		Reply: sentinel.ReplyOK, Link: link, Lag: lag, Offset: offset, Keys: offset / 900, Prio: 100, RunID: "run-" + string(n), Follows: redis('1'), SeenBy: 3,
 		Silent: 12 * time.Millisecond, InfoAge: 430 * time.Millisecond, Choice: choice}
 }
 
@@ -61,7 +61,7 @@ func Orders() sentinel.View {
 		How: "handover", Acting: true, Quorum: 2, Agree: 3, Voters: 3, Config: cfg,
 		Instances: []sentinel.InstanceView{
 			{ID: id('1'), Name: "redis-1", Addr: redis('1'), Master: true, Role: sentinel.RoleMaster, Health: sentinel.HealthUp, Reply: sentinel.ReplyOK,
-				Link: "-", Lag: -1, Offset: 918273645, Prio: 100, RunID: "run-1", SeenBy: 3, Silent: 9 * time.Millisecond, InfoAge: 412 * time.Millisecond},
+				Link: "-", Lag: -1, Offset: 918273645, Keys: 1020305, Prio: 100, RunID: "run-1", SeenBy: 3, Silent: 9 * time.Millisecond, InfoAge: 412 * time.Millisecond},
 			replica('2', "up", 918273645, 0, "would be chosen (highest offset)"),
 			replica('0', "up", 918273561, 84, "allowed, 84 bytes behind redis-2"),
 			replica('3', "sync", 0, 918273645, "not chosen: full sync, 41 % loaded"),
