@@ -125,13 +125,45 @@ func (s *State) recordLineage() {
 		return // what it has now is somebody else's data set
 	}
 	l := s.com.Lineage
-	if o.info.RunID == l.RunID && o.info.ReplID == l.ReplID {
+	if o.info.RunID == l.RunID && o.info.ReplID == l.ReplID && !s.outgrown(o.info) {
 		return
 	}
 	if o.info.RunID != l.RunID && (s.backWithLess() || !s.othersHeard(o)) {
 		return
 	}
+	s.lead.recorded = s.now
 	s.proposeSparsely(Command{Type: CmdLineage, Epoch: s.com.Master.Epoch, Lineage: lineageOf(o.info)})
+}
+
+// How often the master's offset is recorded: after much was written, and after a
+// while in any case.
+const (
+	recordBusy  = 10 * time.Second
+	recordQuiet = time.Minute
+	recordLeast = 1 << 10 // bytes; an idle master's PINGs come to less in a minute
+)
+
+// outgrown reports whether what is recorded of the master's data is too old to tell
+// an old copy by, once nobody is left who has seen more. That it has become empty, or
+// is so no longer, counts at once.
+func (s *State) outgrown(i *Info) bool {
+	l := s.com.Lineage
+	if i.Empty() != l.Empty {
+		return true
+	}
+	grown := i.Offset - l.Offset
+	wait := recordQuiet
+	switch {
+	case grown < recordLeast:
+		return false
+	case grown >= max(s.com.Config.MaxLoss, recordLeast):
+		wait = recordBusy
+	}
+	if due := s.lead.recorded + wait; s.now < due {
+		s.wake(due)
+		return false
+	}
+	return true
 }
 
 // othersHeard reports whether a new run of the master can be accepted: every other

@@ -76,6 +76,8 @@ type leadership struct {
 	parked *parked
 	// sparse holds proposals that are not about a plan, until when not to repeat them.
 	sparse map[CommandType]Time
+	// recorded is when the master's lineage was proposed last.
+	recorded Time
 	// failed holds the candidates whose promotion failed since the last one that did not,
 	// with the run that it was.
 	failed map[InstanceID]string

@@ -294,9 +294,11 @@ func (c *checker) wiped(l *link) {
 	if !emptied && common(c.guaranteed, old) <= common(c.guaranteed, now) {
 		return
 	}
-	if l.dst.ordered < l.src.bootAt && l.src.lastPromoted < l.src.bootAt {
-		// It followed the address on its own, where somebody else answers now.
+	// What answers at the source is another data set since it started, or since it
+	// lost its own by itself.
+	if since := max(l.src.bootAt, l.src.ownLoss); l.dst.ordered < since && l.src.lastPromoted < since {
 		c.ownWipes++
+		l.dst.ownLoss = c.w.now
 		c.w.tracef("%s loses %s to %s of %s, on its own", l.dst, old, now, l.src)
 		return
 	}

@@ -77,12 +77,14 @@ type instance struct {
 	fencedAt time.Duration
 	// lastPromoted is when it last became master by command.
 	lastPromoted time.Duration
-	facts        facts
+	// ownLoss is when it last lost data by following somebody on its own.
+	ownLoss time.Duration
+	facts   facts
 }
 
 func newInstance(w *world, i int) *instance {
 	a := sentinel.Addr{Host: fmt.Sprintf("10.0.0.%d", 21+i), Port: 6379}
-	return &instance{w: w, i: i, node: w.setup.watchers + i, addr: a, id: sentinel.InstanceID(a.String()), ordered: -1, fencedAt: -1, lastPromoted: -1}
+	return &instance{w: w, i: i, node: w.setup.watchers + i, addr: a, id: sentinel.InstanceID(a.String()), ordered: -1, fencedAt: -1, lastPromoted: -1, ownLoss: -1}
 }
 
 func (in *instance) String() string { return fmt.Sprintf("r%d", in.i) }
