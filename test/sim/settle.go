@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,6 +50,11 @@ func (w *world) unsettled() string {
 	return ""
 }
 
+// heard reports whether every watcher has applied the whole log.
+func (w *world) heard() bool {
+	return !slices.ContainsFunc(w.watchers, func(wt *watcher) bool { return wt.running() && wt.applied != len(w.raft.log) })
+}
+
 func (w *world) settled() bool { return w.unsettled() == "" }
 
 // heal ends every fault.
@@ -93,6 +99,12 @@ func (w *world) finish(limit time.Duration) {
 	}
 	plans := w.check.begins
 	w.run(4 * w.config.DownAfter)
+	for range 20 { // what the master has by now is recorded all the time
+		if w.heard() {
+			break
+		}
+		w.run(50 * time.Millisecond)
+	}
 	if w.check.begins != plans {
 		w.violate("another plan was begun while all was well")
 	}

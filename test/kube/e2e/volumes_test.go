@@ -91,7 +91,9 @@ func (s *scene) newestLast() {
 			return "", err
 		}
 		for line := range strings.Lines(out) {
-			if strings.HasPrefix(line, "Waiting:") && strings.Contains(line, master+", which may have more") {
+			// Once its grace is over, the pod that is held back counts as gone.
+			named := strings.Contains(line, master+", which may have more") || strings.Contains(line, "1 more, which may have more")
+			if named && strings.HasPrefix(line, "Waiting:") {
 				return "", nil
 			}
 		}
