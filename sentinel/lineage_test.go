@@ -80,3 +80,21 @@ func TestAFlushThatWasSeenIsNotLess(t *testing.T) {
 		}
 	}
 }
+
+// A deposed leader that does not know it yet hears of the next epoch from its successor
+// before its own log shows it.
+func TestALeaderThatHearsOfALaterEpochWritesNothing(t *testing.T) {
+	w := ready(t, time.Second, 0, [3]time.Duration{})
+	r1, r2, r3 := w.set.all[0], w.set.all[1], w.set.all[2]
+	w.leader.step(sentinel.Pushed{Master: masterName, Assignment: sentinel.Assignment{Epoch: 1, Instance: sentinel.InstanceID(r2.addr.String()), Addr: r2.addr}})
+	r2.role, r2.master = sentinel.RoleMaster, sentinel.Addr{}
+	r1.replicaOf(r2.addr)
+	r3.replicaOf(r2.addr)
+	r2.dead = true
+	r2.drop()
+	w.lose(r2)
+	w.run(5 * time.Second)
+	if r1.role == sentinel.RoleMaster || !r1.master.Same(r2.addr) || !r3.master.Same(r2.addr) {
+		t.Errorf("it acted on its own epoch: %s", w.status())
+	}
+}

@@ -196,7 +196,7 @@ func (s *State) settle() {
 	s.retarget()
 	s.probeCrash()
 	s.fulfil()
-	if s.lead.on {
+	if s.lead.on && !s.overtaken() {
 		s.askAll()
 		s.keepPods()
 		s.tellContested()
@@ -209,6 +209,11 @@ func (s *State) settle() {
 	}
 	s.reportChange()
 }
+
+// overtaken reports whether another leader has told of an epoch that is not in the log
+// here: this one has been deposed and does not know it yet. Whoever leads has applied
+// all that was committed before.
+func (s *State) overtaken() bool { return s.served.Epoch > s.com.Last }
 
 // act hands out an action.
 func (s *State) act(a Action) { s.out = append(s.out, a) }
