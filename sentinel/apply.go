@@ -250,13 +250,13 @@ func (s *State) beginAsked(r Request) {
 // masterIs reports whether a name, an address or an ID is the master's.
 func (s *State) masterIs(name string) bool {
 	m := s.com.Master
-	return name != "" && (name == string(m.Instance) || name == m.Name || name == m.Addr.String())
+	return isCalled(name, m.Instance, m.Name, m.Addr)
 }
 
 // stay answers a vacate of an instance that is not the master.
 func (s *State) stay(r Request) {
 	for _, m := range s.com.Members {
-		if r.To != "" && (r.To == string(m.ID) || r.To == m.Name || r.To == m.Addr.String()) {
+		if isCalled(r.To, m.ID, m.Name, m.Addr) {
 			s.act(Answer{ID: r.ID, Result: OutcomeOK, Detail: called(m.Name, m.Addr) + " is not the master: nothing to do", Epoch: s.com.Last})
 			return
 		}

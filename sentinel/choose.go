@@ -71,7 +71,7 @@ func chooseBeside(cands []Candidate, knows func(replID string) bool, want string
 	var out Choice
 	for _, c := range cands {
 		why := barred(c, knows, data)
-		if why == "" && want != "" && want != string(c.ID) && want != c.Name && want != c.Addr.String() {
+		if why == "" && want != "" && !isCalled(want, c.ID, c.Name, c.Addr) {
 			why = "not the one asked for"
 		}
 		if why != "" {

@@ -36,7 +36,7 @@ func (s *State) meant(name string) (o *observation, why string) {
 	var masters []*observation
 	for _, m := range s.com.Members {
 		o := s.obs[m.ID]
-		if name != "" && name != string(m.ID) && name != m.Name && name != m.Addr.String() {
+		if name != "" && !isCalled(name, m.ID, m.Name, m.Addr) {
 			continue
 		}
 		up := o.told(s.lead.since) && o.health == HealthUp && o.info.Keys >= 0 && !o.info.Loading && !s.strayed(m.ID)

@@ -141,6 +141,12 @@ type Assignment struct {
 // String returns the name, or the address where there is none.
 func (a Assignment) String() string { return called(a.Name, a.Addr) }
 
+// isCalled reports whether people mean an instance by a word: its ID, its name or its
+// address. The empty word means nobody.
+func isCalled(word string, id InstanceID, name string, a Addr) bool {
+	return word != "" && (word == string(id) || word == name || word == a.String())
+}
+
 // called is how people call an instance.
 func called(name string, a Addr) string {
 	if name != "" {
