@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -45,6 +46,20 @@ func (c *Cluster) Logs(ctx context.Context, dir string) error {
 		return fmt.Errorf("collect logs: %w", err)
 	}
 	return nil
+}
+
+// LastLines returns the last n lines that each container of this name wrote in a
+// namespace, by the log's file; what can't be read is left out.
+func (c *Cluster) LastLines(namespace, container string, n int) map[string]string {
+	files, _ := filepath.Glob(filepath.Join(c.path("log", "pods"), namespace+"_*", container, "*.log")) // the pattern is well-formed
+	out := map[string]string{}
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil {
+			lines := strings.SplitAfter(string(b), "\n")
+			out[f] = strings.Join(lines[max(0, len(lines)-n):], "")
+		}
+	}
+	return out
 }
 
 func (c *Cluster) runFor(ctx context.Context, args []string) (string, error) {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,17 +21,24 @@ func TestAPIServerIsAway(t *testing.T) {
 	ips := s.watcherIPs()
 	l := s.begin()
 	s.do(s.StopAPI(s.ctx, syscall.SIGKILL))
+	t.Cleanup(func() { // the other tests need it
+		if t.Failed() {
+			_ = s.StartAPI(context.WithoutCancel(s.ctx)) // it may be there
+		}
+	})
 	s.do(s.KillInContainer(s.ctx, s.Namespace, before.Master.Current.Name, "redis", syscall.SIGKILL))
 	var during lab.Status
 	s.do(lab.Wait(s.ctx, patience, "a failover without the API", func(ctx context.Context) (string, error) {
+		var said []string
 		for _, ip := range ips {
 			st, err := s.StatusOf(ctx, ip)
 			if err == nil && st.Master.EpochNumber > before.Master.EpochNumber && !st.Stale {
 				during = st
 				return "", nil
 			}
+			said = append(said, fmt.Sprintf("%s: epoch %d, %s %s, stale %t, %v", ip, st.Master.EpochNumber, st.Master.State, st.Master.Note, st.Stale, err))
 		}
-		return "the same epoch", nil
+		return strings.Join(said, "; "), nil
 	}))
 	s.do(l.SentinelFlowing(s.ctx, patience))
 	s.do(s.StartAPI(s.ctx))

@@ -37,6 +37,9 @@ func stage(t *testing.T, namespace, overlay, more string) *scene {
 // strike removes what the test made, so that the next one has the machine for itself.
 func (s *scene) strike() {
 	if s.Failed() {
+		for name, text := range s.LastLines(s.Namespace, "triwatch", 60) {
+			s.Logf("the end of %s:\n%s", name, text)
+		}
 		return // the logs want the pods
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), patience)

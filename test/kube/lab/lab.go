@@ -74,9 +74,16 @@ func (l *Lab) Overlay(namespace, overlay, more string) (string, error) {
 	return dir, nil
 }
 
-// Apply applies a kustomization's directory, and makes the namespace before.
+// Apply applies a kustomization's directory, and makes the namespace before; one of the
+// same name that is still being deleted is waited for.
 func (l *Lab) Apply(ctx context.Context, namespace, dir string) error {
 	if namespace != "" {
+		err := Wait(ctx, 2*time.Minute, "namespace "+namespace+" to be free", func(ctx context.Context) (string, error) {
+			return l.Kubectl(ctx, "get", "namespace", namespace, "--ignore-not-found", "-o", "jsonpath={.metadata.deletionTimestamp}")
+		})
+		if err != nil {
+			return err
+		}
 		text := "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: " + namespace + "\n"
 		if _, err := l.KubectlInput(ctx, text, "apply", "-f", "-"); err != nil {
 			return err
