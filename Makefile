@@ -67,6 +67,10 @@ bench: redis build ## Measure failovers beside redis-sentinel (about 15 minutes;
 	@test/need redis-sentinel redis-sentinel
 	$(GO) run ./test/bench -triwatch bin/triwatch -runs $(or $(RUNS),7)
 
+.PHONY: restarts
+restarts: redis build ## Kill masters and bring them back empty or with old data (RUNS=200: two hours)
+	$(GO) run ./test/restarts -triwatch bin/triwatch -runs $(or $(RUNS),200) $(ARGS)
+
 .PHONY: bench-load
 bench-load: redis build ## Ten minutes under busy processors: no failover, then one
 	$(GO) run ./test/bench -triwatch bin/triwatch -only busy
