@@ -109,8 +109,8 @@ type Op int
 // The writes.
 const (
 	OpUnknown Op = iota
-	// OpPromote is REPLICAOF NO ONE if the instance is still the run RunID, then INFO to
-	// verify.
+	// OpPromote is REPLICAOF NO ONE if the instance is still the run RunID and still has
+	// the lineage ReplID, then INFO to verify. Without them ("") nothing is compared.
 	OpPromote
 	// OpReplicate is REPLICAOF To, then INFO to verify.
 	OpReplicate

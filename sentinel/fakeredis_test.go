@@ -244,6 +244,9 @@ func (r *fakeRedis) do(d sentinel.Do) (sentinel.Outcome, string) {
 		if d.RunID != "" && d.RunID != r.runID() {
 			return sentinel.OutcomeRefused, "runs anew as " + r.runID()
 		}
+		if i := r.info(false); d.ReplID != "" && i.Role == sentinel.RoleReplica && i.ReplID != d.ReplID && i.ReplID2 != d.ReplID {
+			return sentinel.OutcomeRefused, "has taken up another data set since it was chosen"
+		}
 		r.replicaOf(sentinel.Addr{})
 	case sentinel.OpReplicate:
 		r.replicaOf(d.To)

@@ -40,9 +40,10 @@ func (s *State) drivePromoting(p *Plan, d *driver) {
 }
 
 // promotion is the command that makes the candidate master, as the run that it is
-// known to be.
+// known to be and with the data set that it was chosen for: its old master may be back
+// with less, and a replica that reconnects takes that up in a few milliseconds.
 func (s *State) promotion(p *Plan) Do {
-	do := Do{Op: OpPromote, Instance: p.New.Instance, Addr: p.New.Addr}
+	do := Do{Op: OpPromote, Instance: p.New.Instance, Addr: p.New.Addr, ReplID: p.Lineage.ReplID}
 	if o := s.obs[p.New.Instance]; o != nil && o.info != nil {
 		do.RunID = o.info.RunID
 	}
@@ -79,7 +80,14 @@ func (s *State) fenceIfAlive(p *Plan, d *driver) bool {
 const (
 	unfitEmpty = "runs anew and is empty"
 	unfitLess  = "runs anew without all that it had"
+	// unfitForeign is a replica that took up another data set since it was chosen.
+	unfitForeign = "is of foreign lineage by now"
 )
+
+// final reports whether a candidate stays unfit whatever is tried.
+func final(why string) bool {
+	return why == unfitEmpty || why == unfitLess || why == unfitForeign
+}
 
 // unfitUnheard is the reason that the next INFO ends, one way or the other.
 const unfitUnheard = "has not said who it is since its connection was lost"
@@ -111,7 +119,7 @@ func (s *State) unfit(p *Plan, o *observation) string {
 		}
 		return unfitLess
 	case o.info.Role == RoleReplica && !s.com.Knows(o.info.ReplID) && !s.com.Knows(o.info.ReplID2) && o.info.ReplID != p.Lineage.ReplID:
-		return "is of foreign lineage by now"
+		return unfitForeign
 	}
 	return ""
 }
@@ -129,7 +137,7 @@ func (s *State) replaceCandidate(p *Plan, d *driver, promote *step, why string) 
 	sure := p.Term == s.lead.term && !promote.mayLand() && why != unfitUnheard
 	// Tries have an end: each one moves the moment at which nothing can land any more.
 	again := promote.failed() && s.now < first+s.com.Config.actionTimeout() && !(sure && promote.tries >= 3)
-	if o := s.obs[p.New.Instance]; again && o != nil && o.health == HealthUp && why != unfitEmpty && why != unfitLess && why != unfitUnheard {
+	if o := s.obs[p.New.Instance]; again && o != nil && o.health == HealthUp && !final(why) && why != unfitUnheard {
 		s.run(d, s.promotion(p))
 		s.wake(quiet)
 		return

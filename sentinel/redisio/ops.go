@@ -33,6 +33,9 @@ func (a *action) promote() result {
 	if before.Role == sentinel.RoleMaster {
 		return result{outcome: sentinel.OutcomeOK, info: before, detail: already}
 	}
+	if want := a.do.ReplID; want != "" && before.ReplID != want && before.ReplID2 != want {
+		return result{outcome: sentinel.OutcomeRefused, info: before, detail: fmt.Sprintf("%s has taken up another data set since it was chosen", a.do.Addr)}
+	}
 	if err := a.replicaOf("NO", "ONE"); err != nil {
 		return a.failed(err)
 	}

@@ -117,6 +117,10 @@ func (a *action) hasRead(o outcome) {
 			a.end(sentinel.OutcomeOK, i, "already so")
 			return
 		}
+		if want := a.do.ReplID; want != "" && i.ReplID != want && i.ReplID2 != want {
+			a.end(sentinel.OutcomeRefused, i, "has taken up another data set since it was chosen")
+			return
+		}
 	case sentinel.OpReplicate:
 		if i.Role == sentinel.RoleReplica && i.Master == a.do.To {
 			a.end(sentinel.OutcomeOK, i, "already so")
