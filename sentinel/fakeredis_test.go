@@ -34,6 +34,8 @@ type fakeRedis struct {
 	late               []func()
 	history            int // of replication ids
 	born               sentinel.Time
+	// calls is the host name by which it knows its master, "" for the address.
+	calls string
 }
 
 // redisSet is the modelled Redis world. It advances one millisecond at a time.
@@ -157,6 +159,9 @@ func (r *fakeRedis) info(full bool) *sentinel.Info {
 	i.Loading = r.reply == sentinel.ReplyLoading
 	if r.role == sentinel.RoleReplica {
 		i.Master, i.LinkUp, i.Syncing = r.master, r.link, r.syncing
+		if r.calls != "" {
+			i.Master.Host = r.calls
+		}
 		if !r.link && r.everUp {
 			i.LinkDownFor = 1
 		}
@@ -174,6 +179,7 @@ func (r *fakeRedis) info(full bool) *sentinel.Info {
 
 // replicaOf is REPLICAOF; the zero address is NO ONE.
 func (r *fakeRedis) replicaOf(to sentinel.Addr) {
+	r.calls = ""
 	if to.IsZero() {
 		if r.role == sentinel.RoleReplica {
 			r.role, r.master, r.link, r.syncing = sentinel.RoleMaster, sentinel.Addr{}, false, false
@@ -228,6 +234,12 @@ func (r *fakeRedis) restart(data, fenced bool) {
 	}
 }
 
+// changed reports whether it has taken up another data set than the one it is to be
+// promoted with.
+func (r *fakeRedis) changed(d sentinel.Do) bool {
+	return d.ReplID != "" && r.role == sentinel.RoleReplica && r.replID != d.ReplID && r.replID2 != d.ReplID
+}
+
 // do carries out one write and says how it ended.
 func (r *fakeRedis) do(d sentinel.Do) (sentinel.Outcome, string) {
 	switch r.reply {
@@ -244,7 +256,7 @@ func (r *fakeRedis) do(d sentinel.Do) (sentinel.Outcome, string) {
 		if d.RunID != "" && d.RunID != r.runID() {
 			return sentinel.OutcomeRefused, "runs anew as " + r.runID()
 		}
-		if i := r.info(false); d.ReplID != "" && i.Role == sentinel.RoleReplica && i.ReplID != d.ReplID && i.ReplID2 != d.ReplID {
+		if r.changed(d) {
 			return sentinel.OutcomeRefused, "has taken up another data set since it was chosen"
 		}
 		r.replicaOf(sentinel.Addr{})

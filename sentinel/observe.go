@@ -217,11 +217,11 @@ func (o *observation) nextChange(now Time, cfg Config, ping time.Duration) Time 
 // expected to be heard from again at once then.
 const streamRate = 1000
 
-// testify takes up an INFO of a replica as testimony about its master. since is
-// when suspicion began, negative if there is none.
-func (o *observation) testify(master Addr, masterRun string, at, since Time) {
+// testify takes up an INFO of a replica as testimony about its master. follows tells
+// whether it follows that one, since is when suspicion began, negative if there is none.
+func (o *observation) testify(follows bool, masterRun string, at, since Time) {
 	i := o.info
-	if i == nil || i.Role != RoleReplica || !i.Master.Same(master) {
+	if i == nil || i.Role != RoleReplica || !follows {
 		o.streamed = ""
 		return
 	}

@@ -170,6 +170,8 @@ func (s *script) set(word string, r *fakeRedis, rest []string) error {
 		r.offset = n
 	case "prio":
 		r.prio = int(n)
+	case "calls":
+		r.calls = rest[0]
 	case "deaf":
 		r.deaf = rest[0] == "yes"
 	case "foreign":

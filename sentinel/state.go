@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"math"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -283,7 +284,21 @@ func (s *State) afterInfo(o *observation, p Probe, runBefore string) {
 	if o.id == s.com.Master.Instance {
 		return
 	}
-	o.testify(s.com.Master.Addr, s.masterRun(), p.Asked, s.suspect)
+	o.testify(s.followsMaster(o.info), s.masterRun(), p.Asked, s.suspect)
+}
+
+// followsMaster reports whether an instance follows the committed master, whatever it
+// calls it: replicas are repointed by address, but before that, and while nothing may be
+// written, they know it by a host name, which is not looked up here. The port and the
+// data set must be the master's then. A replica of a replica can pass for one by that; its
+// link is one witness among others, and a crash needs a master that refuses connections.
+func (s *State) followsMaster(i *Info) bool {
+	at := s.com.Master.Addr
+	if i.Master.Same(at) {
+		return true
+	}
+	_, err := netip.ParseAddr(i.Master.Host)
+	return err != nil && i.Master.Port == at.Port && i.Master.Host != "" && s.com.Knows(i.ReplID)
 }
 
 // assess forms the opinion of every instance and notes suspicion of the master.

@@ -120,7 +120,11 @@ func TestHandoverStepByStepLosesNothingAndCanBeRepeated(t *testing.T) {
 	if calls(t, replica, "replicaof")+calls(t, replica, "slaveof") != 0 {
 		t.Fatal("a run that was not meant was promoted")
 	}
-	promoted := r.expect(r.do(replica, sentinel.OpPromote), sentinel.OutcomeOK, "")
+	r.expect(r.do(replica, sentinel.OpPromote, until("of another data set", 0)), sentinel.OutcomeRefused, "taken up another data set")
+	if calls(t, replica, "replicaof")+calls(t, replica, "slaveof") != 0 {
+		t.Fatal("a replica was promoted with a data set that was not meant")
+	}
+	promoted := r.expect(r.do(replica, sentinel.OpPromote, until(fenced.ReplID, 0)), sentinel.OutcomeOK, "")
 	if promoted.Role != sentinel.RoleMaster || !promoted.Full || promoted.ReplID2 != fenced.ReplID {
 		t.Errorf("not promoted: %+v", promoted)
 	}

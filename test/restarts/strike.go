@@ -16,6 +16,9 @@ import (
 type Result struct {
 	Variant Variant `json:"variant"`
 	DelayMS int64   `json:"delayMs"`
+	// Group and When find the restart in the logs; When is the strike.
+	Group string    `json:"group"`
+	When  time.Time `json:"when,omitzero"`
 	// Kept is the smallest number of keys that any copy had when all was settled again.
 	Kept int `json:"kept"`
 	// How says what became of the master: one of the How constants.
@@ -46,7 +49,7 @@ const settleLimit = 45 * time.Second
 
 // restart makes one restart and says what it came to. A group that failed cannot be used any more.
 func (g *group) restart(ctx context.Context, delay time.Duration) Result {
-	r := Result{Variant: g.kind, DelayMS: delay.Milliseconds(), Kept: -1}
+	r := Result{Variant: g.kind, Group: g.name, DelayMS: delay.Milliseconds(), Kept: -1}
 	if err := g.restartOnce(ctx, delay, &r); err != nil {
 		r.Failed = err.Error()
 	}
@@ -65,6 +68,7 @@ func (g *group) restartOnce(ctx context.Context, delay time.Duration, r *Result)
 		return fmt.Errorf("before the strike: %w", err)
 	}
 	struck := time.Now()
+	r.When = struck
 	master.Kill()
 	master.hangUp()
 	if err := pause(ctx, delay); err != nil {
