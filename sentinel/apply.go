@@ -17,13 +17,16 @@ func (s *State) takeApplied(a Applied) {
 	}
 	delete(s.lead.sparse, c.Type)
 	switch c.Type {
-	case CmdAdopt, CmdMembers, CmdPods:
+	case CmdAdopt:
+		s.tellMembers(before)
+		if before.Adopted {
+			s.newMaster()
+		}
+	case CmdMembers, CmdPods:
 		s.tellMembers(before)
 	case CmdChoose:
-		s.told.refused = map[InstanceID]string{}
-		s.suspect, s.lead.downSince = -1, -1
+		s.newMaster()
 		if s.lead.on {
-			s.act(Push{Master: s.com.Name, Assignment: s.com.Master})
 			s.answer(OutcomeOK, "", s.com.Master.String()+" is master; "+c.Reason)
 		}
 	case CmdBegin:
@@ -42,6 +45,18 @@ func (s *State) takeApplied(a Applied) {
 		s.tellPause()
 	}
 	s.follow()
+}
+
+// newMaster forgets what was said and suspected of the master before, which no plan has
+// replaced.
+func (s *State) newMaster() {
+	s.told.refused, s.told.waiting = map[InstanceID]string{}, ""
+	s.told.noGood, s.told.would = false, VerdictUnknown
+	s.suspect, s.round = -1, nil
+	s.lead.downSince, s.lead.evidence, s.lead.back = -1, -1, never
+	if s.lead.on {
+		s.act(Push{Master: s.com.Name, Assignment: s.com.Master})
+	}
 }
 
 func (s *State) refusedCommand(c Command, reason string) {
@@ -91,6 +106,7 @@ func (s *State) advanced(c Command) {
 		o.baseSet, o.advanced, o.streamed = false, false, ""
 	}
 	clear(s.lead.failed)
+	s.lead.back = never
 	if p := s.com.Plan; p != nil && p.Kind == KindFailover {
 		// An old entry that is read again at the start is no failover of a moment ago.
 		if age := s.wall.Sub(c.Wall); age < s.com.Config.minInterval() {

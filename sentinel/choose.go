@@ -22,6 +22,9 @@ type Candidate struct {
 	// Age tells how far back its replication id is in the history of the data set: 0 is
 	// the present one. Offsets of different ids do not compare.
 	Age int
+	// Own is how many bytes of writes it has that are no part of the data set, because
+	// somebody else had made it master: its offset says nothing beside the others'.
+	Own int64
 	// Failed is set when a promotion of it failed a moment ago: any other is better.
 	Failed bool
 }
@@ -163,6 +166,8 @@ func barred(c Candidate, knows func(string) bool, dataKnown bool) string {
 		return "priority 0"
 	case !knows(i.ReplID) && !knows(i.ReplID2):
 		return "foreign lineage: replication id " + shortID(i.ReplID)
+	case c.Own > 0:
+		return fmt.Sprintf("somebody else had made it master, and it has %d bytes of writes of its own", c.Own)
 	case i.Empty() && dataKnown:
 		return "empty, while another copy has data"
 	case i.Offset <= 1 && i.LinkDownFor < 0 && !i.LinkUp && !i.Fenced() && i.Keys <= 0:

@@ -85,15 +85,18 @@ func (s *State) tellVerdict(v Verdict, e Evidence) {
 		s.emit(EventHeld, s.master(), why)
 		if s.now >= s.lead.noHeldBefore {
 			s.lead.noHeldBefore = s.now + heldAgain
-			s.propose(Command{Type: CmdNote, Epoch: s.com.Last, Record: &Record{When: s.wall, Kind: "held", From: s.com.Master, Why: why,
+			s.propose(Command{Type: CmdNote, Epoch: s.com.Last, Record: &Record{When: s.wall, Kind: remarkHeld, From: s.com.Master, Why: why,
 				Leader: s.me, Term: s.lead.term}})
 		}
 	}
-	if v == VerdictAlive && s.inv != nil {
-		s.inv.back = never
+	if v == VerdictAlive {
+		s.lead.back = never
+		if s.inv != nil {
+			s.inv.back = never
+		}
 	}
 	if v == VerdictAlive && was != VerdictAlive {
-		s.lead.evidence, s.told.noGood, s.told.would = -1, false, VerdictUnknown
+		s.lead.evidence, s.told.noGood, s.told.would, s.told.waiting = -1, false, VerdictUnknown, ""
 	}
 }
 
@@ -160,6 +163,7 @@ func (s *State) candidates(since Time) []Candidate {
 		c := Candidate{ID: m.ID, Addr: m.Addr, Name: m.Name, Failed: s.failedRun(m.ID), Gone: s.absent(m.ID)}
 		if o := s.obs[m.ID]; o != nil {
 			c.Health, c.Reply, c.Info, c.Stale, c.Age = o.health, o.reply, o.info, o.infoAt < since, s.com.age(o.info)
+			c.Own = s.ownWrites(o)
 		}
 		if i := s.instance(m.ID); i != nil {
 			c.Deleting = i.Deleting
@@ -180,6 +184,9 @@ func (s *State) begin(v Verdict, e Evidence, since Time) {
 	choice, wait := s.choose(since)
 	why := e.why(v, s.com.Config.DownAfter)
 	if wait != "" {
+		if v == VerdictBack {
+			s.fenceBack()
+		}
 		s.lead.noRoundBefore = s.now + vacateAgain
 		s.wake(s.lead.noRoundBefore)
 		s.await(why + "; waiting for " + wait + ", which may have more")
@@ -204,6 +211,7 @@ func (s *State) begin(v Verdict, e Evidence, since Time) {
 	if s.holdBack(v, why) {
 		return
 	}
+	s.stillLate(&choice)
 	s.beginPlan(KindFailover, why, choice)
 }
 
@@ -225,7 +233,13 @@ func (s *State) holdBack(v Verdict, why string) bool {
 	if who := s.contested(); who != "" {
 		s.lead.noRoundBefore = s.now + time.Second
 		s.wake(s.lead.noRoundBefore)
-		s.await(why + "; held: " + who)
+		s.hold(why + "; held: " + who)
+		return true
+	}
+	if o := s.movedAway(); o != nil {
+		s.lead.noRoundBefore = s.now + time.Second
+		s.wake(s.lead.noRoundBefore)
+		s.hold(why + "; held: somebody else made " + s.called(o) + " master, and it is used as one: a person must decide (triwatch adopt " + s.com.Name + " --to " + s.called(o) + ")")
 		return true
 	}
 	if v == VerdictSilence && s.com.Config.HoldUnfenced && !s.absent(s.com.Master.Instance) {
@@ -245,7 +259,11 @@ func (s *State) would(v Verdict, why string, choice Choice) {
 		return
 	}
 	s.told.would = v
-	s.emit(EventWould, s.master(), fmt.Sprintf("would fail over to %s (%s): %s", choice.Best, choice.Reason, why))
+	text := fmt.Sprintf("would fail over to %s (%s): %s", choice.Best, choice.Reason, why)
+	s.emit(EventWould, s.master(), text)
+	if s.observes() {
+		s.remark(remarkWould, s.master(), text)
+	}
 }
 
 // beginPlan proposes the next epoch.

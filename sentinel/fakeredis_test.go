@@ -19,7 +19,7 @@ type fakeRedis struct {
 	reply              sentinel.Reply
 	run                int
 	replID, replID2    string
-	offset             int64
+	offset, second     int64
 	keys               int64
 	role               sentinel.Role
 	master             sentinel.Addr
@@ -75,6 +75,7 @@ func (s *redisSet) add(name string) *fakeRedis {
 
 func (r *fakeRedis) newReplID() {
 	r.history++
+	r.second = r.offset + 1
 	r.replID2, r.replID = r.replID, fmt.Sprintf("%s-id%d-%040d", r.name, r.history, 0)[:40]
 }
 
@@ -127,10 +128,10 @@ func (r *fakeRedis) followTick(now sentinel.Time) {
 	}
 	switch {
 	case r.link:
-		r.offset, r.replID, r.replID2, r.keys = m.offset, m.replID, m.replID2, m.keys
+		r.offset, r.second, r.replID, r.replID2, r.keys = m.offset, m.second, m.replID, m.replID2, m.keys
 	case r.syncing && now >= r.syncEnd:
 		r.syncing, r.link, r.everUp = false, true, true
-		r.offset, r.replID, r.replID2, r.keys = m.offset, m.replID, m.replID2, m.keys
+		r.offset, r.second, r.replID, r.replID2, r.keys = m.offset, m.second, m.replID, m.replID2, m.keys
 	case !r.syncing && now >= r.retry:
 		r.retry = now + time.Second
 		r.attach(m, now)
@@ -151,7 +152,7 @@ func (r *fakeRedis) attach(m *fakeRedis, now sentinel.Time) {
 }
 
 func (r *fakeRedis) info(full bool) *sentinel.Info {
-	i := &sentinel.Info{RunID: r.runID(), Version: "7.0.15", Role: r.role, Full: full, Offset: r.offset, ReplID: r.replID, ReplID2: r.replID2,
+	i := &sentinel.Info{RunID: r.runID(), Version: "7.0.15", Role: r.role, Full: full, Offset: r.offset, ReplID: r.replID, ReplID2: r.replID2, SecondOffset: r.second,
 		Keys: -1, LinkDownFor: -1, Priority: r.prio, ReadOnly: true, Announced: true}
 	if full {
 		i.Keys = r.keys
@@ -223,13 +224,13 @@ func (r *fakeRedis) restart(data, fenced bool) {
 	was := r.replID
 	r.newReplID()
 	if !data {
-		r.keys, r.offset, r.replID2 = 0, 0, ""
+		r.keys, r.offset, r.second, r.replID2 = 0, 0, 0, ""
 	}
 	r.role, r.master = sentinel.RoleMaster, sentinel.Addr{}
 	if fenced {
 		r.role, r.master = sentinel.RoleReplica, sentinel.FenceAddr
 		if data {
-			r.replID, r.replID2 = was, "" // a replica keeps the id of its data
+			r.replID, r.replID2, r.second = was, "", 0 // a replica keeps the id of its data
 		}
 	}
 }

@@ -63,6 +63,7 @@ func (s *State) tellContested() {
 	case why == s.told.contested:
 	case why != "" && s.told.contested == "":
 		s.emit(EventContested, s.master(), why)
+		s.remark(remarkHeld, s.master(), why)
 	case why == "":
 		s.emit(EventContestedEnd, s.master(), "no other Sentinel is heard any more, or a person has decided")
 	}

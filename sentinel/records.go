@@ -14,7 +14,7 @@ func (s *State) keepRecords() {
 		s.giveBack()
 		return
 	}
-	if s.com.Plan != nil || s.lead.beginning != never || s.isIdle() && s.com.Adopted {
+	if s.com.Plan != nil || s.lead.beginning != never || s.com.Adopted && s.isIdle() && !s.observes() {
 		return
 	}
 	if !s.com.Adopted {
@@ -25,9 +25,14 @@ func (s *State) keepRecords() {
 		}
 		return
 	}
+	if s.observes() && s.followObserved() {
+		return
+	}
 	s.discover()
 	s.recordLineage()
-	s.tune()
+	if !s.com.Config.Observe && s.contested() == "" {
+		s.tune()
+	}
 }
 
 // adopt takes the configured instance as master once it is seen to be one.
@@ -132,6 +137,9 @@ func (s *State) recordLineage() {
 		return
 	}
 	s.lead.recorded = s.now
+	if l.RunID != "" && o.info.RunID != l.RunID && s.now >= s.lead.sparse[CmdLineage] {
+		s.remark(remarkRestarted, o, "runs anew with "+amount(o.info)+", and no other copy is known to have more: it stays master")
+	}
 	s.proposeSparsely(Command{Type: CmdLineage, Epoch: s.com.Master.Epoch, Lineage: lineageOf(o.info)})
 }
 
@@ -234,7 +242,7 @@ func (s *State) unknownMore(i *Info, r *observation) string {
 func (s *State) tune() {
 	for _, m := range s.com.Members {
 		o := s.obs[m.ID]
-		if !s.mendable(o) || o.info.RunID == "" || m.PingRun == o.info.RunID || o.info.Loading || !o.reply.Usable() {
+		if !s.mendable(o) || o.info.RunID == "" || m.PingRun == o.info.RunID || o.info.Loading || !o.reply.Usable() || !s.inPlace(o) {
 			continue
 		}
 		if again := s.mend.tuned[m.ID]; s.now < again {
@@ -243,6 +251,16 @@ func (s *State) tune() {
 		}
 		s.mendWith(o, Do{Op: OpSetPing, Instance: m.ID, Addr: m.Addr, Value: "1"})
 	}
+}
+
+// inPlace reports whether an instance is what it should be: the accepted run of the
+// master, or a replica in sync with it. That a run was tuned is also how it is known
+// later that the process was once in its place, see followedBefore.
+func (s *State) inPlace(o *observation) bool {
+	if o.id == s.com.Master.Instance {
+		return o.info.Role == RoleMaster && o.info.RunID == s.masterRun()
+	}
+	return o.info.Role == RoleReplica && o.info.LinkUp && !o.info.Syncing && o.info.Master.Same(s.com.Master.Addr)
 }
 
 // tuned records what tune found, so that it can be given back. Where it is not

@@ -79,6 +79,10 @@ func (s *State) paused() bool {
 	return left > 0
 }
 
+// observes reports whether this master is watched and nothing is ever written. What is
+// learnt is recorded then as well: it would decide by what was long ago otherwise.
+func (s *State) observes() bool { return s.com.Config.Observe && !s.com.Released && !s.paused() }
+
 // isIdle reports whether nothing may be done unasked now.
 func (s *State) isIdle() bool { return s.com.Released || s.com.Config.Observe || s.paused() }
 

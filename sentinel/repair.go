@@ -39,11 +39,22 @@ const (
 
 // repair makes Redis say what is committed while no plan is open.
 func (s *State) repair() {
-	if s.com.Plan != nil || !s.com.Adopted || s.lead.beginning != never || s.isIdle() || s.round != nil {
+	if s.com.Plan != nil || !s.com.Adopted || s.lead.beginning != never || s.round != nil {
+		return
+	}
+	if s.isIdle() {
+		s.wouldRepair()
 		return
 	}
 	o := s.master()
 	if o == nil || o.info == nil || o.infoAt < s.lead.since {
+		return
+	}
+	if s.contested() != "" {
+		s.unfenceOurs(o) // whatever else is wrong, the other one is about to set it right
+		if o.health == HealthUp && o.told(s.lead.since) && o.info.Role == RoleReplica {
+			s.moved(o)
+		}
 		return
 	}
 	if o.health != HealthUp {
@@ -74,6 +85,9 @@ func (s *State) repair() {
 // fenceOthers keeps second masters from taking writes while the committed one
 // cannot be followed.
 func (s *State) fenceOthers() {
+	if s.movedAway() != nil {
+		return
+	}
 	for _, m := range s.com.Members {
 		if o := s.obs[m.ID]; m.ID != s.com.Master.Instance && s.mendable(o) && o.info.Role == RoleMaster {
 			s.mendWith(o, Do{Op: OpFence, Instance: m.ID, Addr: m.Addr})
@@ -111,15 +125,7 @@ func (s *State) repairMaster(o *observation) {
 // misled reports whether the committed master follows the candidate of a plan that
 // was aborted since: it was repointed by a leader that lost the leadership before
 // Promoted was committed. Nobody was told of that candidate.
-func (s *State) misled(o *observation) bool {
-	for i := len(s.com.History) - 1; i >= 0; i-- {
-		r := &s.com.History[i]
-		if r.Kind == "aborted" && r.Epoch > s.com.Master.Epoch && r.To.Addr.Same(o.info.Master) {
-			return true
-		}
-	}
-	return false
-}
+func (s *State) misled(o *observation) bool { return s.abortedTo(o.info.Master, s.com.Master.Epoch) }
 
 // moved reports, and says, whether the committed master follows another master.
 func (s *State) moved(o *observation) bool {
@@ -261,6 +267,7 @@ func (s *State) mendFollower(m Member, master Addr, mo *observation) standing {
 	if o.info.Role == RoleMaster {
 		s.emit(EventFenced, o, "a second master: fenced in place, then compared")
 		s.mendWith(o, Do{Op: OpFence, Instance: m.ID, Addr: m.Addr})
+		s.remark(remarkRepaired, o, "a second master: fenced in place, then compared")
 		return standingBusy
 	}
 	if !o.info.Empty() && !s.proved(mo) {
@@ -284,6 +291,10 @@ func (s *State) mustNotFollow(m Member, o, mo *observation) string {
 	switch {
 	case s.forced() && mo.info.Keys >= 0 && !mo.info.Loading && !mo.info.Syncing:
 		return ""
+	case why == "" && s.ownData(o) != "":
+		return s.ownData(o)
+	case why == "" && s.lateMore(m, o, mo.info) != "":
+		return s.lateMore(m, o, mo.info)
 	case why == "" && s.foreign(m, o, mo):
 		return "it has data that was never seen to be of this data set: a person must decide (empty it, or take it away)"
 	}
@@ -416,6 +427,7 @@ func (s *State) refuse(o *observation, why string) {
 	}
 	s.told.refused[o.id] = why
 	s.emit(EventRefused, o, why)
+	s.remark(remarkHeld, o, why)
 }
 
 // takeDone takes up the outcome of a write.

@@ -171,7 +171,7 @@ func (s *State) choose(since Time) (choice Choice, wait string) {
 	cands := s.candidates(since)
 	choice = chooseBeside(cands, s.com.Knows, "", s.masterHasData())
 	if !s.com.Pods || s.inv == nil {
-		return choice, ""
+		return s.chooseOnHosts(cands, choice)
 	}
 	if slices.ContainsFunc(cands, func(c Candidate) bool { return s.survived(s.obs[c.ID]) && c.Health == HealthUp }) {
 		return choice, ""
@@ -184,12 +184,15 @@ func (s *State) choose(since Time) (choice Choice, wait string) {
 		return choice, name
 	}
 	if heir := s.heir(cands, choice); heir != nil {
-		return s.chosen(cands, heir, "has the lost master's volume"), ""
+		return s.withoutPods(s.chosen(cands, heir, "has the lost master's volume"), cands), ""
 	}
-	if only := s.onlyData(cands); choice.Best == nil && len(missing) == 0 && only != nil {
+	if len(missing) > 0 {
+		return s.withoutPods(choice, cands), ""
+	}
+	if only := s.onlyData(cands); choice.Best == nil && only != nil {
 		return s.chosen(cands, only, "the only one with data"), ""
 	}
-	if choice.Best == nil && len(missing) == 0 && allEmpty(cands) {
+	if choice.Best == nil && allEmpty(cands) {
 		first := slices.MinFunc(cands, func(a, b Candidate) int { return cmp.Compare(s.ordinal(a.ID), s.ordinal(b.ID)) })
 		return s.chosen(cands, &first, "all came back empty, and this is the first"), ""
 	}
@@ -234,12 +237,7 @@ func (s *State) missing(cands []Candidate) []string {
 	n := 0
 	for _, i := range s.inv.Instances {
 		n++
-		if i.ID == s.com.Master.Instance { // it may come back in place, with its data
-			out = append(out, i.Name)
-			continue
-		}
-		c := slices.IndexFunc(cands, func(c Candidate) bool { return c.ID == i.ID })
-		if c < 0 || cands[c].Info == nil || cands[c].Stale || cands[c].Health != HealthUp || cands[c].Info.Loading || cands[c].Info.Keys < 0 {
+		if s.unheard(i.ID, cands) {
 			out = append(out, i.Name)
 		}
 	}

@@ -69,6 +69,9 @@ type leadership struct {
 	downSince Time
 	// noRoundBefore spaces the confirm rounds.
 	noRoundBefore Time
+	// back is when the first instance answered after all had been started anew, never if
+	// none has: from then on the others are waited for.
+	back Time
 	// noHeldBefore spaces the records of failovers that were held.
 	noHeldBefore Time
 	// request is the request that the open or proposed plan answers.
@@ -99,6 +102,8 @@ type told struct {
 	contested string
 	// waiting is what a plan for the master waits for.
 	waiting string
+	// repair is what mode observe keeps from being set right.
+	repair map[InstanceID]string
 }
 
 // NewState returns the state of a watcher that knows of a master only what is
@@ -106,7 +111,7 @@ type told struct {
 func NewState(me WatcherID, voters []WatcherID, com Committed, now Time) *State {
 	s := &State{me: me, voters: slices.Clone(voters), com: com, served: com.Master, now: now, suspect: -1,
 		obs: map[InstanceID]*observation{}, peers: map[WatcherID]*peer{}, deadline: now}
-	s.lead.beginning, s.failedOver = never, never
+	s.lead.beginning, s.lead.back, s.failedOver = never, never, never
 	s.told.refused = map[InstanceID]string{}
 	return s
 }
@@ -389,7 +394,7 @@ func (s *State) takeLed(ev Led) {
 		s.act(Answer{ID: p.request.ID, Result: OutcomeNotLeader, Detail: "this watcher no longer leads"})
 	}
 	s.answer(OutcomeUnknown, "", "this watcher no longer leads; the next leader finishes what was committed")
-	s.lead = leadership{on: ev.Leading, term: ev.Term, since: s.now, beginning: never, evidence: -1, downSince: -1, sparse: map[CommandType]Time{}, failed: map[InstanceID]string{}}
+	s.lead = leadership{on: ev.Leading, term: ev.Term, since: s.now, beginning: never, back: never, evidence: -1, downSince: -1, sparse: map[CommandType]Time{}, failed: map[InstanceID]string{}}
 	s.round, s.drive, s.asks, s.mend = nil, nil, asks{}, repairs{}
 	s.told = told{refused: map[InstanceID]string{}}
 	if !ev.Leading {

@@ -73,7 +73,7 @@ func (s *State) View() View {
 		v.Plan = &p
 	}
 	for i := len(c.History) - 1; i >= 0; i-- {
-		if r := c.History[i]; r.Epoch == c.Master.Epoch && r.Kind != "held" && r.Kind != "aborted" {
+		if r := c.History[i]; r.Epoch == c.Master.Epoch && !r.remark() && r.Kind != "aborted" {
 			v.Since, v.How = r.When, r.Kind
 			break
 		}
@@ -186,6 +186,9 @@ func (s *State) condition() (state, note string) {
 		if s.told.noGood {
 			note += "; no replica may be promoted"
 		}
+		if s.told.waiting != "" {
+			note += "; " + s.told.waiting
+		}
 		return "down", note
 	case o.health == HealthSuspect:
 		return "suspect", "master " + s.called(o) + ": no answer for " + o.silent(s.now).Round(time.Millisecond).String()
@@ -193,6 +196,9 @@ func (s *State) condition() (state, note string) {
 		return "degraded", "master " + s.called(o) + " answers: " + o.reply.String() + " " + o.detail
 	}
 	if why := s.told.refused[c.Master.Instance]; why != "" {
+		if who := s.contested(); who != "" {
+			why += "; " + who
+		}
 		return "degraded", "master " + s.called(o) + ": " + why
 	}
 	if why := s.contested(); why != "" && !s.isIdle() {
