@@ -144,6 +144,9 @@ func (s *State) send(do Do) ActionID {
 	if do.Epoch == 0 {
 		do.Epoch = s.com.Last
 	}
+	if o := s.obs[do.Instance]; o != nil && do.Op.setsRole() {
+		o.roled = s.now
+	}
 	s.act(do)
 	return do.ID
 }

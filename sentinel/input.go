@@ -199,6 +199,8 @@ type Instance struct {
 	Data string
 	// Priority takes the place of replica-priority; -1 leaves that to Redis.
 	Priority int
+	// Boots is how its process starts, as far as the pod's command line tells.
+	Boots Boot
 	// Deleting is set when the pod is being deleted or evicted. Patience is how long
 	// after that was seen a handover should begin, which depends on how long the pod
 	// goes on serving.

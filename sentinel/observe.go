@@ -106,6 +106,8 @@ type observation struct {
 	runSince Time // first INFO of this run
 	asked    Time // when askAgain last asked
 	counted  Time // when its keys were last asked for, because they are not known
+	boots    Boot // as it was seen to start last
+	roled    Time // when it was last told what to be, whatever came of it
 	health   Health
 	alert    Reply // the state last told to people
 

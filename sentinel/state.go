@@ -266,16 +266,17 @@ func (s *State) takeProbe(p Probe) {
 	if s.impostor(o, p) {
 		return
 	}
-	before := ""
+	before, heard := "", o.lastReply
 	if o.info != nil {
 		before = o.info.RunID
 	}
 	o.note(p, s.now)
-	s.afterInfo(o, p, before)
+	s.afterInfo(o, p, before, heard)
 }
 
 // afterInfo draws the conclusions from what an instance said.
-func (s *State) afterInfo(o *observation, p Probe, runBefore string) {
+// heard is when the instance was heard last before that.
+func (s *State) afterInfo(o *observation, p Probe, runBefore string, heard Time) {
 	if p.Info == nil {
 		return
 	}
@@ -284,7 +285,14 @@ func (s *State) afterInfo(o *observation, p Probe, runBefore string) {
 		s.act(ProbeNow{Master: s.com.Name, Instance: o.id})
 	}
 	if runBefore != "" && o.info.RunID != "" && runBefore != o.info.RunID {
-		s.emit(EventReboot, o, "the instance runs anew")
+		if b := s.bootOf(o, heard); b != BootUnknown {
+			o.boots = b
+		}
+		why := "the instance runs anew"
+		if o.info.Role == RoleMaster && o.info.Empty() && !o.info.Loading {
+			why += emptyMaster
+		}
+		s.emit(EventReboot, o, why)
 	}
 	if o.id == s.com.Master.Instance {
 		return

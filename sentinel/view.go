@@ -59,6 +59,8 @@ type InstanceView struct {
 	// Deleting and Gone are about the pod.
 	Deleting bool `json:"deleting,omitempty"`
 	Gone     bool `json:"gone,omitempty"`
+	// Boots is how it starts, as far as that was seen or its pod says it.
+	Boots Boot `json:"boots,omitempty"`
 	// Choice says what would become of it if the master died now; "" for the master.
 	Choice string `json:"choice,omitempty"`
 }
@@ -111,7 +113,7 @@ func (s *State) fates() map[InstanceID]string {
 }
 
 func (s *State) instanceView(m Member) InstanceView {
-	iv := InstanceView{ID: m.ID, Name: m.Name, Addr: m.Addr, Master: m.ID == s.served.Instance, Link: "-", Lag: -1, SeenBy: s.seenBy(m.ID)}
+	iv := InstanceView{ID: m.ID, Name: m.Name, Addr: m.Addr, Master: m.ID == s.served.Instance, Link: "-", Lag: -1, SeenBy: s.seenBy(m.ID), Boots: s.boots(m.ID)}
 	if iv.Name == "" {
 		iv.Name = m.Addr.String()
 	}

@@ -165,6 +165,9 @@ func checkMaster(ctx context.Context, m conf.Master) masterCheck {
 
 func (mc *masterCheck) reach(ctx context.Context, a sentinel.Addr, creds redisio.Credentials) *sentinel.Info {
 	found, err := redisio.Check(ctx, a, creds)
+	if w := found.BootWarning(sentinel.BootUnknown); err == nil && w != "" {
+		found.Warnings = append(found.Warnings, w)
+	}
 	rc := reachCheck{Address: a.String(), Role: found.Info.Role.String(), Version: found.Info.Version, Keys: found.Info.Keys,
 		Problems: append([]string{}, found.Problems...), Warnings: append([]string{}, found.Warnings...)}
 	if err != nil {

@@ -76,6 +76,7 @@ func (p *pass) instance(s *appsv1.StatefulSet, pod *corev1.Pod, set settings) se
 		Name:     pod.Name,
 		Ordinal:  ordinal(s.Name, pod.Name),
 		Data:     data(pod),
+		Boots:    boots(pod),
 		Priority: p.priority(pod),
 	}
 	if pod.Status.PodIP != "" {
@@ -154,6 +155,23 @@ func data(pod *corev1.Pod) string {
 	}
 	slices.Sort(mounted)
 	return strings.Join(slices.Compact(mounted), ",")
+}
+
+// boots tells how the pod's Redis starts, where its command line says so. A
+// configuration file that is not seen here may say otherwise, but an option on the command
+// line comes after it and wins. A shell's script proves nothing: in the common one,
+// ordinal 0 takes another branch.
+func boots(pod *corev1.Pod) sentinel.Boot {
+	c := redisContainer(pod)
+	if c == nil {
+		return sentinel.BootUnknown
+	}
+	for _, arg := range slices.Concat(c.Command, c.Args) {
+		if arg == "--replicaof" || arg == "--slaveof" {
+			return sentinel.BootReplica
+		}
+	}
+	return sentinel.BootUnknown
 }
 
 // disrupted reports an eviction that was announced before the pod is deleted.

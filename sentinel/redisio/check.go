@@ -30,12 +30,54 @@ type Findings struct {
 	Problems []string
 	// Warnings should be known, and may be as they are meant to be.
 	Warnings []string
+	// Keeps is what it has when it comes back after a crash.
+	Keeps Keeps
+	// ConfigFile is the file that it was started with, "" if there was none or it is not known.
+	ConfigFile string
+}
+
+// Keeps is what an instance has when it comes back. Zero is unknown.
+type Keeps int
+
+// The kinds of persistence.
+const (
+	KeepsUnknown Keeps = iota
+	// KeepsNothing is no persistence. What a full sync once left in dump.rdb is loaded all the same.
+	KeepsNothing
+	// KeepsDumps are save points without an append-only file.
+	KeepsDumps
+	// KeepsAll is an append-only file.
+	KeepsAll
+)
+
+// BootWarning says what comes of the way in which an instance boots, and what to
+// change, "" if all is well. One that boots as a master gives what it has to replicas that
+// reconnect in the moment before anybody can act.
+func (f Findings) BootWarning(boots sentinel.Boot) string {
+	change := "; start it with --replicaof 127.0.0.1 0 on its command line, or set appendonly to yes"
+	if f.ConfigFile != "" {
+		change = "; start it with --replicaof 127.0.0.1 0 after the file on its command line (not in " + f.ConfigFile +
+			", which is rewritten with every failover), or set appendonly to yes"
+	}
+	const comes = ", so after a crash its replicas may copy that before anybody can act"
+	switch {
+	case boots == sentinel.BootReplica:
+		return ""
+	case f.Keeps == KeepsNothing && boots == sentinel.BootMaster:
+		return "it has no persistence (save is empty, appendonly is no) and was seen to boot as a master: it comes back as an empty one" + comes + change
+	case f.Keeps == KeepsNothing:
+		return "it has no persistence (save is empty, appendonly is no) and is not known to boot as a replica: " +
+			"if it boots as a master, it comes back as an empty one" + comes + change
+	case f.Keeps == KeepsDumps && boots == sentinel.BootMaster:
+		return "it keeps dumps only (appendonly is no) and was seen to boot as a master: it comes back with its last dump" + comes + change
+	}
+	return ""
 }
 
 // Check reaches one instance without changing anything and says what would keep
 // triwatch from watching or moving it. The error is set if it cannot be reached or
-// gives no INFO. How an instance is started cannot be asked: one that
-// boots as a master without persistence looks like any other while it runs.
+// gives no INFO. How an instance is started cannot be asked: what BootWarning says
+// depends on what is known of that otherwise, and is not among the Warnings.
 func Check(ctx context.Context, addr sentinel.Addr, c Credentials) (Findings, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -102,16 +144,30 @@ func (k *check) state() {
 	}
 }
 
-// persistence warns of instances that come back empty.
+// persistence finds out what the instance has when it comes back.
 func (k *check) persistence() {
 	save, errSave := k.link.conn.ConfigGet(k.ctx, "save").Result()
 	aof, errAOF := k.link.conn.ConfigGet(k.ctx, "appendonly").Result()
 	if errSave != nil || errAOF != nil {
 		return // permissions says that CONFIG GET is refused
 	}
-	if save["save"] == "" && aof["appendonly"] != "yes" {
-		k.warn("it has no persistence (save is empty, appendonly is no): it comes back empty after a crash; " +
-			"start it as a replica (--replicaof 127.0.0.1 0) so that it does not come back as an empty master")
+	switch {
+	case aof["appendonly"] == "yes":
+		k.found.Keeps = KeepsAll
+		return
+	case save["save"] != "":
+		k.found.Keeps = KeepsDumps
+	default:
+		k.found.Keeps = KeepsNothing
+	}
+	text, err := k.link.conn.Info(k.ctx, "server").Result()
+	if err != nil {
+		return // the sentence goes without the file's name
+	}
+	for line := range strings.Lines(text) {
+		if file, ok := strings.CutPrefix(line, "config_file:"); ok {
+			k.found.ConfigFile = strings.TrimSpace(file)
+		}
 	}
 }
 

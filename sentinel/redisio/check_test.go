@@ -44,7 +44,7 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 			t.Errorf("no problem %q in %q", want, problems)
 		}
 	}
-	for _, want := range []string{"priority is 0", "replica-announced", "no persistence"} {
+	for _, want := range []string{"priority is 0", "replica-announced"} {
 		if !strings.Contains(warnings, want) || strings.Contains(problems, want) {
 			t.Errorf("%q is not a warning: problems %q, warnings %q", want, problems, warnings)
 		}
@@ -53,6 +53,42 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		if strings.Contains(problems, "may not send "+not) {
 			t.Errorf("%s is allowed: %q", not, problems)
 		}
+	}
+}
+
+func TestCheckWarnsOfMastersThatBootAsOneWithLess(t *testing.T) {
+	for name, c := range map[string]struct {
+		args   []string
+		keeps  redisio.Keeps
+		wanted map[sentinel.Boot]string
+	}{
+		"nothing": {nil, redisio.KeepsNothing, map[sentinel.Boot]string{
+			sentinel.BootUnknown: "is not known to boot as a replica", sentinel.BootMaster: "was seen to boot as a master", sentinel.BootReplica: ""}},
+		"dumps": {[]string{"--save", "3600 1"}, redisio.KeepsDumps, map[sentinel.Boot]string{
+			sentinel.BootUnknown: "", sentinel.BootMaster: "comes back with its last dump", sentinel.BootReplica: ""}},
+		"append-only file": {[]string{"--appendonly", "yes"}, redisio.KeepsAll, map[sentinel.Boot]string{
+			sentinel.BootUnknown: "", sentinel.BootMaster: "", sentinel.BootReplica: ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := redis(t, redisproc.Options{Args: c.args})
+			found, err := redisio.Check(t.Context(), addrOf(s), redisio.Credentials{})
+			if err != nil || found.Keeps != c.keeps || found.ConfigFile != "" {
+				t.Fatalf("%+v %v", found, err)
+			}
+			for boots, want := range c.wanted {
+				got := found.BootWarning(boots)
+				if (got == "") != (want == "") || !strings.Contains(got, want) {
+					t.Errorf("boots as %s: %q", boots, got)
+				}
+				if got != "" && !strings.Contains(got, "--replicaof 127.0.0.1 0") {
+					t.Errorf("it does not say what to change: %q", got)
+				}
+			}
+		})
+	}
+	with := redisio.Findings{Keeps: redisio.KeepsNothing, ConfigFile: "/etc/redis.conf"}
+	if got := with.BootWarning(sentinel.BootUnknown); !strings.Contains(got, "after the file") || !strings.Contains(got, "/etc/redis.conf") {
+		t.Errorf("the file is not told of: %q", got)
 	}
 }
 

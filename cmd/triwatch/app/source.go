@@ -131,6 +131,9 @@ func (s source) reach(ctx context.Context, v sentinel.View) []httpapi.Reached {
 	for n, i := range v.Instances {
 		wg.Go(func() {
 			f, err := redisio.Check(ctx, i.Addr, creds)
+			if w := f.BootWarning(i.Boots); err == nil && w != "" {
+				f.Warnings = append(f.Warnings, w)
+			}
 			out[n] = httpapi.Reached{Instance: i.ID, Info: f.Info, Problems: f.Problems, Warnings: f.Warnings, Err: err}
 		})
 	}

@@ -41,6 +41,8 @@ type CheckInstance struct {
 	Keys     *int64   `json:"keys"`
 	Problems []string `json:"problems"`
 	Warnings []string `json:"warnings"`
+	// Boots is what it is when it starts: master, replica or unknown.
+	Boots string `json:"boots"`
 }
 
 // CheckChoice is the dry run of a failover.
@@ -67,7 +69,7 @@ func NewCheckReport(v sentinel.View, own bool, c ClusterInfo, reached []Reached)
 	r := CheckReport{Standing: newStanding(c, own), Name: m.Name, Epoch: m.Epoch, Current: m.Current, Quorum: m.Quorum,
 		LeftOut: []Rejected{}, Problems: []string{}, Warnings: []string{}}
 	for i, inst := range m.Instances {
-		r.Instances = append(r.Instances, checkInstance(inst, v.Instances[i].ID, reached))
+		r.Instances = append(r.Instances, checkInstance(inst, v.Instances[i], reached))
 		switch {
 		case inst.WouldBeChosen:
 			r.Chosen = &CheckChoice{Ref: inst.Ref, Why: inst.Choice, LostBytes: inst.LagBytes}
@@ -79,9 +81,9 @@ func NewCheckReport(v sentinel.View, own bool, c ClusterInfo, reached []Reached)
 	return r
 }
 
-func checkInstance(inst Instance, id sentinel.InstanceID, reached []Reached) CheckInstance {
-	ci := CheckInstance{Ref: inst.Ref, Master: inst.Master, Role: inst.Role, Problems: []string{}, Warnings: []string{}}
-	at := slices.IndexFunc(reached, func(r Reached) bool { return r.Instance == id })
+func checkInstance(inst Instance, iv sentinel.InstanceView, reached []Reached) CheckInstance {
+	ci := CheckInstance{Ref: inst.Ref, Master: inst.Master, Role: inst.Role, Boots: iv.Boots.String(), Problems: []string{}, Warnings: []string{}}
+	at := slices.IndexFunc(reached, func(r Reached) bool { return r.Instance == iv.ID })
 	if at < 0 {
 		ci.Error = "not tried"
 		return ci
