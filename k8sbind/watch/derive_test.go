@@ -152,15 +152,15 @@ func TestPodsBecomeInstances(t *testing.T) {
 		}, func(t *testing.T, i sentinel.Instance) { require.Empty(t, i.Data) }},
 		"priority": {func(_ *appsv1.StatefulSet, p *corev1.Pod) { annotate(p, "triwatch.io/priority", "0") },
 			func(t *testing.T, i sentinel.Instance) { require.Equal(t, 0, i.Priority) }},
-		"started as a replica by an argument": {args("redis-server", "/etc/redis.conf", "--replicaof", "127.0.0.1", "0"), boots(sentinel.BootReplica)},
-		"started as a slave by an argument":   {args("--slaveof", "redis-0.redis", "6379"), boots(sentinel.BootReplica)},
-		"started by a file only":              {args("redis-server", "/etc/redis.conf"), boots(sentinel.BootUnknown)},
+		"started as a replica by an argument": {args("redis-server", "/etc/redis.conf", "--replicaof", "127.0.0.1", "0"), bootsAs(sentinel.BootReplica)},
+		"started as a slave by an argument":   {args("--slaveof", "redis-0.redis", "6379"), bootsAs(sentinel.BootReplica)},
+		"started by a file only":              {args("redis-server", "/etc/redis.conf"), bootsAs(sentinel.BootUnknown)},
 		"started by a script with two branches": {args("sh", "-c", "if [ $n = 0 ]; then redis-server; else redis-server --slaveof redis-0.redis 6379; fi"),
-			boots(sentinel.BootUnknown)},
+			bootsAs(sentinel.BootUnknown)},
 		"a sidecar's argument": {func(_ *appsv1.StatefulSet, p *corev1.Pod) {
 			args()(nil, p)
 			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "side", Args: []string{"--replicaof"}})
-		}, boots(sentinel.BootUnknown)},
+		}, bootsAs(sentinel.BootUnknown)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := load(t, "orders.yaml")
@@ -186,7 +186,7 @@ func args(all ...string) func(*appsv1.StatefulSet, *corev1.Pod) {
 	}
 }
 
-func boots(want sentinel.Boot) func(*testing.T, sentinel.Instance) {
+func bootsAs(want sentinel.Boot) func(*testing.T, sentinel.Instance) {
 	return func(t *testing.T, i sentinel.Instance) { require.Equal(t, want, i.Boots) }
 }
 
