@@ -69,17 +69,20 @@ func (n *life) heirs(ctx context.Context) []Peer {
 	return heirs
 }
 
-// giveWay hands the leadership of a terminating watcher on. An election can give
-// it to one after all, when nobody else has the votes.
+// shuns is true if this watcher is not to lead: it is terminating, or unfit.
+func (n *life) shuns() bool { return n.leaving.Load() || n.unfit.Load() }
+
+// giveWay hands the leadership of a watcher on that is not to lead. An election can
+// give it to one after all, when nobody else has the votes.
 func (n *life) giveWay(ctx context.Context) {
-	if !n.leaving.Load() || !n.leading() || time.Since(n.handedOver) < giveWayPause {
+	if !n.shuns() || !n.leading() || time.Since(n.handedOver) < giveWayPause {
 		return
 	}
 	n.handedOver = time.Now()
 	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
 	defer cancel()
 	if err := n.TransferLeadership(ctx); err != nil {
-		n.log.Debug("a terminating watcher still leads", zap.Error(err))
+		n.log.Warn("leadership not handed on; tried again", zap.Error(err))
 	}
 }
 

@@ -46,6 +46,7 @@ type life struct {
 	// over is sent why this life must end for another to begin, at most once.
 	over        chan ending
 	leaving     *atomic.Bool    // this watcher is terminating
+	unfit       *atomic.Bool    // this watcher cannot lead
 	nudge       chan struct{}   // the tending loop should look now
 	suspects    chan ID         // leaders whose connection has ended
 	leaderships chan Leadership // the Node's, as is the next
@@ -95,7 +96,7 @@ func newLife(node *Node) (*life, error) {
 	n := &life{
 		cfg: cfg, log: cfg.Logger, machine: node.machine, store: st, member: member,
 		book: newAddressBook(), conns: newConnSet(), seen: newSeenLines(),
-		over: make(chan ending, 1), leaving: &node.leaving,
+		over: make(chan ending, 1), leaving: &node.leaving, unfit: &node.unfit,
 		nudge: make(chan struct{}, 1), suspects: make(chan ID, 1), leaderships: node.leaderships, changes: node.changes,
 		// Raft blocks when this is full; the reader never waits for anything.
 		notify: make(chan bool, 16),

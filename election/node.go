@@ -22,6 +22,7 @@ type Node struct {
 	log         *zap.Logger
 	machine     *machineFSM
 	leaving     atomic.Bool
+	unfit       atomic.Bool
 	leaderships chan Leadership
 	changes     chan struct{}
 

@@ -80,6 +80,15 @@ func (n *Node) SetLeaving(leaving bool) {
 	n.life().poke()
 }
 
+// SetUnfit tells that this watcher can not lead, or takes that back: it does not
+// succeed a lost leader, nobody hands the leadership to it, and if Raft elects it
+// all the same it hands the leadership on at once, again and again until somebody
+// takes it. It votes and keeps the log as before.
+func (n *Node) SetUnfit(unfit bool) {
+	n.unfit.Store(unfit)
+	n.life().poke()
+}
+
 // Leave takes this watcher out of the cluster for good: it announces that it is
 // terminating, hands the leadership on, and asks the leader to remove it, again
 // and again until the context ends. A leader refuses while those that would be

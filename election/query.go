@@ -124,7 +124,7 @@ func (n *life) serveQuery(h hello, conn net.Conn) {
 
 // describe is our answer to a hello of the given asker.
 func (n *life) describe(asker ID) answer {
-	a := answer{ID: n.store.id, Addr: n.Addr(), Membership: n.membership(), Leaving: n.leaving.Load(), Lost: n.lostForLong()}
+	a := answer{ID: n.store.id, Addr: n.Addr(), Membership: n.membership(), Leaving: n.shuns(), Lost: n.lostForLong()}
 	if r := n.raftOrNil(); r != nil {
 		a.Leading = n.leading()
 		a.LeaderID, a.LeaderAddr = n.Leader()

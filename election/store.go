@@ -17,8 +17,10 @@ import (
 )
 
 const (
-	storeFileName   = "raft.db"
-	snapshotsKept   = 2
+	storeFileName = "raft.db"
+	// One is enough: the log reaches back to the newest only, so that an older one is of no
+	// use, and a build that can't read the newest should say so rather than try.
+	snapshotsKept   = 1
 	openLockTimeout = 500 * time.Millisecond
 )
 

@@ -90,7 +90,7 @@ func (c claim) before(o claim) bool {
 // shouldSucceed is true if a majority of the voters sees the leader gone and
 // our log is the most complete among theirs.
 func (n *life) shouldSucceed(ctx context.Context, r *raft.Raft, leader ID) bool {
-	if id, _ := n.Leader(); id != leader || n.leaving.Load() || !n.isVoter(n.store.id) || !n.leaderGone(ctx, leader) {
+	if id, _ := n.Leader(); id != leader || n.shuns() || !n.isVoter(n.store.id) || !n.leaderGone(ctx, leader) {
 		return false
 	}
 	mine := claim{term: lastTerm(r), index: r.LastIndex(), id: n.store.id}

@@ -38,7 +38,7 @@ func (s *State) takeApplied(a Applied) {
 		s.emit(EventAborted, s.obs[before.Plan.New.Instance], fmt.Sprintf("epoch %s: %s", c.Epoch, c.Reason))
 	case CmdDone:
 		s.ended(c)
-	case CmdMonitor, CmdForget, CmdTuned, CmdLineage, CmdNote, CmdEnrol, CmdConfigure, CmdFloor:
+	case CmdMonitor, CmdForget, CmdTuned, CmdLineage, CmdNote, CmdEnrol, CmdConfigure, CmdFloor, CmdLevel:
 	case CmdRelease:
 		s.released(c)
 	case CmdPause:
@@ -159,7 +159,7 @@ func (s *State) takeProposed(p Proposed) {
 		if s.drive != nil && s.drive.epoch == p.Epoch && p.Result != OutcomeUnknown {
 			s.drive.proposed, s.drive.pause = never, s.now+retryAfter
 		}
-	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdNote, CmdEnrol, CmdConfigure, CmdPods, CmdFloor:
+	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdNote, CmdEnrol, CmdConfigure, CmdPods, CmdFloor, CmdLevel:
 	case CmdRelease, CmdPause, CmdChoose:
 		if p.Result != OutcomeUnknown {
 			s.answer(OutcomeFailed, "", p.Detail)

@@ -10,7 +10,7 @@ import (
 // CommandLevel is the highest level of replicated commands that this build
 // understands. A command of a higher level stops a watcher from acting; it is
 // never skipped.
-const CommandLevel = 2
+const CommandLevel = 3
 
 // CommandType names a replicated command. The names are part of the log's
 // format and never change their meaning.
@@ -40,6 +40,11 @@ const (
 	CmdRelease   CommandType = "release"   // nothing is written to it any more, or again
 	CmdChoose    CommandType = "choose"    // a person says who is master
 	CmdPause     CommandType = "pause"     // nothing is done unasked, for a while; or again
+)
+
+// The commands of level 3.
+const (
+	CmdLevel CommandType = "level" // commands of a higher level may follow
 )
 
 // Command is one entry of the replicated log. Which fields count depends on
@@ -72,6 +77,7 @@ type Command struct {
 	Released bool         `json:"released,omitempty"` // release: true, and false for resume
 	Paused   bool         `json:"paused,omitempty"`   // pause: true, and false for resume
 	Until    time.Time    `json:"until,omitzero"`     // pause: its end, zero for none
+	Raise    int          `json:"raise,omitempty"`    // level: the new level
 }
 
 // Span is what a plan cost, in milliseconds.
@@ -90,6 +96,9 @@ var ErrCommand = errors.New("damaged command")
 // that knows it, so that watchers of an older build go on as long as they can.
 func (c Command) Encode() ([]byte, error) {
 	c.Level = c.Type.level()
+	if c.Type == CmdLevel {
+		c.Level = c.Raise // whoever does not know that level stops here
+	}
 	b, err := json.Marshal(c)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s command: %w", c.Type, err)
@@ -109,7 +118,7 @@ func DecodeCommand(b []byte) (Command, error) {
 		return Command{}, fmt.Errorf("%w: %w", ErrCommand, err)
 	}
 	if head.Level > CommandLevel {
-		return Command{Level: head.Level, Type: head.Type}, fmt.Errorf("%w: %q needs level %d, this watcher knows %d", ErrLevel, head.Type, head.Level, CommandLevel)
+		return Command{Level: head.Level, Type: head.Type}, &LevelError{What: fmt.Sprintf("command %q", head.Type), Needs: head.Level, Knows: CommandLevel}
 	}
 	if head.Level < 1 || !head.Type.known() {
 		return Command{}, fmt.Errorf("%w: type %q of level %d", ErrCommand, head.Type, head.Level)
@@ -118,12 +127,17 @@ func DecodeCommand(b []byte) (Command, error) {
 	if err := json.Unmarshal(b, &c); err != nil {
 		return Command{}, fmt.Errorf("%w: %w", ErrCommand, err)
 	}
+	if c.Type == CmdLevel && c.Raise != c.Level {
+		return Command{}, fmt.Errorf("%w: level %d is raised by a command of level %d", ErrCommand, c.Raise, c.Level)
+	}
 	return c, nil
 }
 
 // level is the level of a build that can apply commands of that type.
 func (t CommandType) level() int {
 	switch t {
+	case CmdLevel:
+		return 3
 	case CmdEnrol, CmdConfigure, CmdPods, CmdFloor, CmdRelease, CmdPause, CmdChoose:
 		return 2
 	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdBegin, CmdAdvance, CmdDone, CmdAbort, CmdNote:
@@ -139,7 +153,8 @@ func (t CommandType) asked() bool { return t == CmdRelease || t == CmdPause || t
 func (t CommandType) known() bool {
 	switch t {
 	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdBegin, CmdAdvance, CmdDone, CmdAbort, CmdNote,
-		CmdEnrol, CmdConfigure, CmdPods, CmdFloor, CmdRelease, CmdPause, CmdChoose:
+		CmdEnrol, CmdConfigure, CmdPods, CmdFloor, CmdRelease, CmdPause, CmdChoose,
+		CmdLevel:
 		return true
 	}
 	return false

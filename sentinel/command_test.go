@@ -3,6 +3,7 @@ package sentinel_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -97,6 +98,7 @@ func shipped() map[string]sentinel.Command {
 	c = level2(sentinel.CmdChoose)
 	c.At, c.Lineage, c.Reason, c.Force, c.Despite = a2, lineage, "chosen by a person", true, []sentinel.WatcherID{"stranger"}
 	add("choose", c)
+	add("level", sentinel.Command{Level: 3, Type: sentinel.CmdLevel, Wall: wall, Raise: 3})
 	return out
 }
 
@@ -131,8 +133,8 @@ func TestCommandsKeepTheirBytes(t *testing.T) {
 			t.Errorf("%s decodes to\n%+v\nnot\n%+v", name, back, c)
 		}
 	}
-	if len(types) != 18 {
-		t.Errorf("%d types of commands have golden bytes, there are 18", len(types))
+	if len(types) != 19 {
+		t.Errorf("%d types of commands have golden bytes, there are 19", len(types))
 	}
 	if files, _ := filepath.Glob("testdata/commands/*.json"); len(files) != len(shipped()) {
 		t.Errorf("%d files for %d commands: what was shipped is never taken away", len(files), len(shipped()))
@@ -140,24 +142,24 @@ func TestCommandsKeepTheirBytes(t *testing.T) {
 }
 
 func TestCommandOfAHigherLevelStopsTheWatcher(t *testing.T) {
-	c, err := sentinel.DecodeCommand([]byte(`{"l":3,"t":"teleport","m":"orders","who":{"x":1}}`))
+	c, err := sentinel.DecodeCommand([]byte(`{"l":99,"t":"teleport","m":"orders","who":{"x":1}}`))
 	if !errors.Is(err, sentinel.ErrLevel) || errors.Is(err, sentinel.ErrCommand) {
 		t.Fatalf("error is %v", err)
 	}
-	if c.Level != 3 || c.Type != "teleport" {
+	if c.Level != 99 || c.Type != "teleport" {
 		t.Errorf("level and type are lost: %+v", c)
 	}
-	if text := err.Error(); !strings.Contains(text, "level 3") || !strings.Contains(text, "teleport") || !strings.Contains(text, "knows 2") {
+	if text := err.Error(); !strings.Contains(text, "level 99") || !strings.Contains(text, "teleport") || !strings.Contains(text, fmt.Sprintf("knows %d", sentinel.CommandLevel)) {
 		t.Errorf("the message does not say what is needed: %s", text)
 	}
-	if c, err = sentinel.DecodeCommand([]byte(`{"l":3,"t":"begin","plan":{"epoch":"now a string"}}`)); !errors.Is(err, sentinel.ErrLevel) || c.Level != 3 {
+	if c, err = sentinel.DecodeCommand([]byte(`{"l":99,"t":"begin","plan":{"epoch":"now a string"}}`)); !errors.Is(err, sentinel.ErrLevel) || sentinel.NeedsLevel(err) != 99 || c.Level != 99 {
 		t.Errorf("a known type of a higher level: %v", err)
 	}
 }
 
 func TestDamagedCommandIsNeverSkipped(t *testing.T) {
 	for _, text := range []string{"", "null", "{}", "[]", "17", `{"l":1`, `{"l":1}`, `{"t":"begin"}`, `{"l":0,"t":"begin"}`, `{"l":-1,"t":"begin"}`,
-		`{"l":1,"t":"teleport"}`, `{"l":1,"t":"begin","plan":7}`, `{"l":"1","t":"begin"}`, `{"l":1,"t":"begin"}{"l":1}`} {
+		`{"l":1,"t":"teleport"}`, `{"l":1,"t":"begin","plan":7}`, `{"l":"1","t":"begin"}`, `{"l":1,"t":"begin"}{"l":1}`, `{"l":3,"t":"level"}`, `{"l":3,"t":"level","raise":4}`, `{"l":2,"t":"level","raise":3}`} {
 		if c, err := sentinel.DecodeCommand([]byte(text)); !errors.Is(err, sentinel.ErrCommand) {
 			t.Errorf("%q: %+v, %v", text, c, err)
 		}

@@ -1,7 +1,6 @@
 package sentinel
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -151,7 +150,7 @@ func (c *Committed) Apply(cmd Command) Result {
 		return c.applyPause(cmd)
 	case CmdChoose:
 		return c.applyChoose(cmd)
-	case CmdMonitor, CmdForget, CmdEnrol:
+	case CmdMonitor, CmdForget, CmdEnrol, CmdLevel:
 		return refused("%s is a matter of the registry", cmd.Type)
 	}
 	return refused("unknown command %q", cmd.Type)
@@ -354,6 +353,8 @@ func cmpID(a, b InstanceID) int {
 // Registry is the whole replicated state: every watched master.
 type Registry struct {
 	Masters map[string]*Committed `json:"masters"`
+	// Level is what the level was raised to, 0 if it never was; see CommittedLevel.
+	Level int `json:"-"`
 }
 
 // NewRegistry returns an empty registry.
@@ -363,6 +364,8 @@ func NewRegistry() *Registry { return &Registry{Masters: map[string]*Committed{}
 func (r *Registry) Apply(cmd Command) Result {
 	c := r.Masters[cmd.Master]
 	switch cmd.Type {
+	case CmdLevel:
+		return r.applyLevel(cmd)
 	case CmdMonitor, CmdEnrol:
 		return r.applyMonitor(cmd)
 	case CmdForget:
@@ -406,18 +409,3 @@ func (r *Registry) applyMonitor(cmd Command) Result {
 
 // Names returns the watched masters in order.
 func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.Masters)) }
-
-// Marshal returns the registry as bytes for a snapshot.
-func (r *Registry) Marshal() ([]byte, error) { return json.Marshal(r) }
-
-// UnmarshalRegistry reads what Marshal wrote.
-func UnmarshalRegistry(b []byte) (*Registry, error) {
-	r := NewRegistry()
-	if err := json.Unmarshal(b, r); err != nil {
-		return nil, fmt.Errorf("read registry snapshot: %w", err)
-	}
-	if r.Masters == nil {
-		r.Masters = map[string]*Committed{}
-	}
-	return r, nil
-}

@@ -110,6 +110,13 @@ type (
 		Generation uint32
 	}
 
+	// Known tells up to which level a watcher says that it understands commands: another
+	// one each time that it says so, this one once.
+	Known struct {
+		From  WatcherID
+		Level int
+	}
+
 	// Done is the outcome of an action that was handed out with Do.
 	Done struct {
 		Master string
@@ -160,6 +167,7 @@ func (Foreign) input()     {}
 func (Pushed) input()      {}
 func (Led) input()         {}
 func (Membership) input()  {}
+func (Known) input()       {}
 func (Done) input()        {}
 func (Proposed) input()    {}
 func (Request) input()     {}

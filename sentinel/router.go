@@ -20,11 +20,12 @@ type Router struct {
 	states map[string]*State
 	names  []string // of states, in order; nil when they have changed
 	now    Time
+	levels levels
 }
 
 // NewRouter returns a router that knows no master yet.
 func NewRouter(me WatcherID) *Router {
-	return &Router{me: me, states: map[string]*State{}, tried: map[string]Time{}}
+	return &Router{me: me, states: map[string]*State{}, tried: map[string]Time{}, levels: levels{since: never}}
 }
 
 // State returns the state of one master, nil if it is not known.
@@ -52,6 +53,7 @@ func (r *Router) Deadline() Time {
 		d = min(d, s.Deadline())
 	}
 	if r.led.Leading {
+		d = min(d, r.raiseAt())
 		for _, w := range r.wanted {
 			if r.states[w.Master] == nil {
 				d = min(d, r.tried[w.Master])
@@ -79,14 +81,17 @@ func (r *Router) Step(in Input) []Action {
 			}
 		}
 	case Led:
-		r.led = ev
+		r.led, r.levels.since = ev, never
 		out = r.all(in)
 	case Membership:
 		r.me, r.voters, r.gen = ev.Me, slices.Clone(ev.Voters), ev.Generation
+		r.forgetLevels()
 		out = r.all(in)
 	case Restored:
 		r.restore(ev, in)
 		out = r.all(in)
+	case Known:
+		r.takeKnown(ev)
 	case Wanted:
 		r.wanted = ev.Monitors
 	case Inventories:
@@ -100,6 +105,7 @@ func (r *Router) Step(in Input) []Action {
 			out = []Action{Answer{ID: q.ID, Result: OutcomeRefused, Code: "NOMASTER", Detail: "no master named " + q.Master}}
 		}
 	}
+	out = append(out, r.raise(in.Wall)...)
 	return append(out, r.propose(in.Wall)...)
 }
 
@@ -112,6 +118,7 @@ func (r *Router) all(in Input) []Action {
 }
 
 func (r *Router) restore(ev Restored, in Input) {
+	r.levels.committed = ev.Registry.Level
 	for name := range r.states {
 		if ev.Registry.Masters[name] == nil {
 			delete(r.states, name)
@@ -141,6 +148,9 @@ func (r *Router) add(c Committed, now Time) *State {
 func (r *Router) applied(ev Applied, in Input) []Action {
 	c := ev.Command
 	switch c.Type {
+	case CmdLevel:
+		r.applyLevel(c)
+		return nil
 	case CmdMonitor, CmdEnrol:
 		reg := NewRegistry()
 		if r.states[c.Master] != nil || !reg.Apply(c).Accepted {

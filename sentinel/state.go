@@ -167,7 +167,7 @@ func (s *State) take(ev InputEvent) {
 			s.com = c.Clone()
 			s.follow()
 		}
-	case Wanted, Inventories: // the router's business
+	case Wanted, Inventories, Known: // the router's business
 	case Inventory:
 		s.takeInventory(ev)
 	case Flipped:

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/triwatch/triwatch/sentinel"
@@ -40,11 +39,13 @@ func (r *Runner) propose(c sentinel.Command) {
 		r.Input(sentinel.Proposed{Master: c.Master, Epoch: c.Epoch, Type: c.Type, Result: sentinel.OutcomeNotLeader})
 		return
 	}
-	if who := r.behind(c.Level); who != "" {
-		// A watcher that meets a command it does not know stops acting.
-		r.Input(sentinel.Proposed{Master: c.Master, Epoch: c.Epoch, Type: c.Type, Result: sentinel.OutcomeRefused,
-			Detail: fmt.Sprintf("watcher %.8s runs an older build that does not know %s: upgrade it first", who, c.Type)})
-		return
+	if c.Type != sentinel.CmdLevel {
+		if why := r.router.WhyNot(c.Level); why != "" {
+			// A watcher that meets a command it does not know stops acting.
+			r.Input(sentinel.Proposed{Master: c.Master, Epoch: c.Epoch, Type: c.Type, Result: sentinel.OutcomeRefused,
+				Detail: string(c.Type) + " is not possible now: " + why})
+			return
+		}
 	}
 	b, err := c.Encode()
 	if err != nil {
@@ -72,18 +73,6 @@ func (r *Runner) propose(c sentinel.Command) {
 			zap.Stringer("epoch", c.Epoch), zap.Stringer("outcome", res), zap.String("detail", detail))
 		r.Input(sentinel.Proposed{Master: c.Master, Epoch: c.Epoch, Type: c.Type, Result: res, Detail: detail})
 	}()
-}
-
-// behind returns a voter that has said that it does not know commands of that level,
-// "" if none has.
-func (r *Runner) behind(level int) sentinel.WatcherID {
-	heard := *r.heard.Load()
-	for _, id := range r.router.Voters() {
-		if h, ok := heard[id]; ok && max(h.Level, 1) < level {
-			return id
-		}
-	}
-	return ""
 }
 
 // do sends one write, beside the loop, if this watcher certainly leads.

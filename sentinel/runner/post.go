@@ -27,7 +27,11 @@ type Hello struct {
 	// Level is the highest level of commands that it can apply; 0, from a build that
 	// does not say, is 1.
 	Level int `json:"level,omitempty"`
+	// Version is what is running, for people.
+	Version string `json:"version,omitempty"`
 }
+
+func (h Hello) level() int { return max(h.Level, 1) }
 
 // helloPeriod is the time between two hellos.
 const helloPeriod = 2 * time.Second
@@ -130,6 +134,7 @@ func (r *Runner) Message(from sentinel.WatcherID, payload []byte) {
 			heard := maps.Clone(*r.heard.Load())
 			heard[from] = Heard{*f.Hello, r.opt.Wall()}
 			r.heard.Store(&heard)
+			r.step(sentinel.Known{From: from, Level: f.Hello.level()})
 		}
 		for _, p := range f.Pushes {
 			r.step(sentinel.Pushed{Master: p.Master, Assignment: p.At})

@@ -44,7 +44,8 @@ type Options struct {
 	Clock func() sentinel.Time
 	// Wall is the wall clock; nil is time.Now.
 	Wall func() time.Time
-	// Hello is what the other watchers are told about this one every two seconds.
+	// Hello is what the other watchers are told about this one every two seconds. A Level
+	// below that of the build keeps all watchers from using more; 0 is the build's.
 	Hello Hello
 	// Events is called in the loop for every event, and must not block.
 	Events func(sentinel.Event)
@@ -74,6 +75,7 @@ type Runner struct {
 	// served is what clients are told, replaced as a whole after a pass that changed it.
 	served atomic.Pointer[map[string]sentinel.Assignment]
 	passed atomic.Int64 // unix nanoseconds of the last complete pass
+	level  atomic.Int64 // the committed level
 
 	heard    atomic.Pointer[map[sentinel.WatcherID]Heard]
 	writes   chan struct{}
@@ -89,6 +91,8 @@ type Runner struct {
 	// generation is the cluster's, as last handed in.
 	generation uint32
 	helloAt    sentinel.Time // when the next hello is due
+	// behind is when to complain again about a watcher of an older build.
+	behind map[sentinel.WatcherID]sentinel.Time
 }
 
 // New returns a runner that does nothing until Start.
@@ -97,8 +101,12 @@ func New(opt Options) *Runner {
 		opt.Wall = time.Now
 	}
 	r := &Runner{opt: opt, router: sentinel.NewRouter(""), mail: newMailbox(), stop: make(chan struct{}),
-		writes: make(chan struct{}, maxWrites), waiting: map[uint64]func(sentinel.Answer){}}
-	r.opt.Hello.Level = sentinel.CommandLevel
+		writes: make(chan struct{}, maxWrites), waiting: map[uint64]func(sentinel.Answer){}, behind: map[sentinel.WatcherID]sentinel.Time{}}
+	if l := r.opt.Hello.Level; l <= 0 || l > sentinel.CommandLevel {
+		r.opt.Hello.Level = sentinel.CommandLevel
+	}
+	r.router.Step(sentinel.Input{Event: sentinel.Known{Level: r.opt.Hello.Level}})
+	r.level.Store(int64(r.router.Level()))
 	r.post = newPost(r)
 	r.served.Store(&map[string]sentinel.Assignment{})
 	r.heard.Store(&map[sentinel.WatcherID]Heard{})
@@ -260,6 +268,7 @@ func (r *Runner) loop() {
 		if now >= r.helloAt {
 			r.helloAt = now + helloPeriod
 			r.post.all.Hello = &r.opt.Hello
+			r.complain(now)
 		}
 		r.finishPass()
 		deadline := r.router.Deadline()
@@ -285,6 +294,7 @@ func (r *Runner) loop() {
 func (r *Runner) finishPass() {
 	r.post.flush()
 	r.publish()
+	r.levelChanged()
 	r.passed.Store(r.opt.Wall().UnixNano())
 }
 

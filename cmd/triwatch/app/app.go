@@ -72,7 +72,7 @@ func New(opt Options, log *zap.Logger) (*App, error) {
 	a.machine.applied = func(i uint64, c sentinel.Command) { a.applied(i, c) }
 	a.machine.restored = func(reg *sentinel.Registry) { a.run.Restored(reg) }
 	a.machine.recorded = a.count
-	a.machine.halted = func(error) { a.run.Input(sentinel.Led{}) }
+	a.machine.halted = a.halted
 	if err := os.MkdirAll(r.DataDir, 0o750); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
@@ -89,7 +89,7 @@ func New(opt Options, log *zap.Logger) (*App, error) {
 	a.pool = redisio.New(redisio.Options{Logger: log.Named("redis"), Clock: clock, Emit: func(ev sentinel.InputEvent) { a.run.Input(ev) }, ClientName: "triwatch"})
 	a.setCredentials(r.File)
 	a.run = runner.New(runner.Options{Redis: a.pool, Cluster: cluster{a.node}, Logger: log.Named("watch"), Clock: clock, Events: a.event,
-		Hello: runner.Hello{Sentinel: r.announce}})
+		Hello: runner.Hello{Sentinel: r.announce, Level: r.MaxLevel, Version: r.Build.Version}})
 	a.files = newRewriter(a)
 	if r.Kube != nil {
 		if a.kube, err = newBinding(a, r.Kube); err != nil {
@@ -245,6 +245,17 @@ func (a *App) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// halted stops acting because the log is not understood, and goes on with nil. The
+// log calls it, also while the node is being made.
+func (a *App) halted(why error) {
+	if a.node != nil {
+		a.node.SetUnfit(why != nil)
+	}
+	if why != nil {
+		a.run.Input(sentinel.Led{})
+	}
+}
+
 // followLeadership tells the runner when this watcher leads.
 func (a *App) followLeadership() {
 	for {
@@ -256,10 +267,8 @@ func (a *App) followLeadership() {
 				return
 			}
 			if err := a.machine.Stuck(); err != nil {
-				a.log.Error("not leading; another watcher is asked to", zap.Error(err))
-				if err := a.node.TransferLeadership(l.Ctx); err != nil {
-					a.log.Warn("leadership not handed on", zap.Error(err))
-				}
+				// election hands the leadership on, see halted.
+				a.log.Error("elected, but not acting; another watcher is asked to", zap.Error(err))
 				continue
 			}
 			a.membership()

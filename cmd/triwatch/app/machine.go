@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -18,14 +19,15 @@ type machine struct {
 	// recorded is told of plans that were begun (plan) and of records that were added
 	// to a master's history (record).
 	recorded func(c sentinel.Command, plan *sentinel.Plan, record *sentinel.Record)
-	// halted is called once with the reason when a command is met that this build
-	// does not understand.
+	// halted is called with the reason when something is met that this build does not
+	// understand, and with nil when that was replaced by something that it does.
 	halted func(error)
 
 	mu  sync.Mutex
 	reg *sentinel.Registry
 	// stuck is why nothing is applied any more. A later build reads the log again
-	// from the last snapshot, so no snapshot may be taken from here on.
+	// from the last snapshot, so no snapshot may be taken from here on. The registry is
+	// then what was understood last, and old.
 	stuck error
 }
 
@@ -42,9 +44,7 @@ func (m *machine) Apply(index uint64, cmd []byte) any {
 	}
 	c, err := sentinel.DecodeCommand(cmd)
 	if err != nil {
-		m.stuck = fmt.Errorf("apply log entry %d: %w", index, err)
-		m.log.Error("log entry not understood, this watcher stops acting and answers what it last knew", zap.Uint64("index", index), zap.Error(err))
-		m.halted(m.stuck)
+		m.halt(fmt.Errorf("apply log entry %d: %w", index, err))
 		return sentinel.Result{Reason: m.stuck.Error()}
 	}
 	res := m.reg.Apply(c)
@@ -53,6 +53,14 @@ func (m *machine) Apply(index uint64, cmd []byte) any {
 		m.tell(c)
 	}
 	return res
+}
+
+// halt stops for good, or until a snapshot is restored. m.mu is held.
+func (m *machine) halt(why error) {
+	m.stuck = why
+	m.log.Error("the log is not understood, this watcher stops acting and answers what it last knew", zap.Int("needs_level", sentinel.NeedsLevel(why)),
+		zap.Int("knows_level", sentinel.CommandLevel), zap.Error(why))
+	m.halted(why)
 }
 
 func (m *machine) tell(c sentinel.Command) {
@@ -70,7 +78,7 @@ func (m *machine) tell(c sentinel.Command) {
 			m.recorded(c, nil, c.Record)
 		}
 	case sentinel.CmdMonitor, sentinel.CmdForget, sentinel.CmdAdopt, sentinel.CmdMembers, sentinel.CmdTuned, sentinel.CmdLineage, sentinel.CmdAdvance,
-		sentinel.CmdEnrol, sentinel.CmdConfigure, sentinel.CmdPods, sentinel.CmdFloor, sentinel.CmdRelease, sentinel.CmdPause, sentinel.CmdChoose:
+		sentinel.CmdEnrol, sentinel.CmdConfigure, sentinel.CmdPods, sentinel.CmdFloor, sentinel.CmdRelease, sentinel.CmdPause, sentinel.CmdChoose, sentinel.CmdLevel:
 	}
 }
 
@@ -84,9 +92,17 @@ func (m *machine) Snapshot() ([]byte, error) {
 	return m.reg.Marshal()
 }
 
-// Restore implements election.Machine.
+// Restore implements election.Machine. A snapshot of a newer build is no error: Raft
+// would look for an older one, or not start, and this watcher would not be there to
+// say what is wrong and to keep the log for a majority.
 func (m *machine) Restore(b []byte) error {
 	reg, err := sentinel.UnmarshalRegistry(b)
+	if errors.Is(err, sentinel.ErrLevel) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.halt(err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -97,6 +113,11 @@ func (m *machine) Restore(b []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reg = own
+	if m.stuck != nil {
+		m.stuck = nil // what was not understood is part of the snapshot, or of a log that is no more
+		m.log.Info("the log is understood again", zap.Int("level", own.CommittedLevel()))
+		m.halted(nil)
+	}
 	m.restored(reg)
 	return nil
 }

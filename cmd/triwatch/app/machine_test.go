@@ -17,13 +17,14 @@ type told struct {
 	plans    int
 	records  []sentinel.Record
 	halted   error
+	halts    int
 }
 
 func newTestMachine() (*machine, *told) {
 	m, heard := newMachine(zap.NewNop()), &told{}
 	m.applied = func(i uint64, _ sentinel.Command) { heard.applied = append(heard.applied, i) }
 	m.restored = func(r *sentinel.Registry) { heard.restored = r }
-	m.halted = func(err error) { heard.halted = err }
+	m.halted = func(err error) { heard.halted, heard.halts = err, heard.halts+1 }
 	m.recorded = func(_ sentinel.Command, p *sentinel.Plan, r *sentinel.Record) {
 		if p != nil {
 			heard.plans++
@@ -77,6 +78,74 @@ func TestCommandOfAHigherLevelStopsTheWatcherAndIsNotSkipped(t *testing.T) {
 	}
 	if _, err := m.Snapshot(); !errors.Is(err, sentinel.ErrLevel) {
 		t.Errorf("snapshot error %v: a snapshot would hide the entry from a newer build", err)
+	}
+}
+
+// newer is a snapshot of a build that knows more than this one.
+func newer(t *testing.T) []byte {
+	t.Helper()
+	reg := sentinel.NewRegistry()
+	reg.Level = sentinel.CommandLevel + 1
+	b, err := reg.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestSnapshotOfAHigherLevelStopsTheWatcherAndKeepsWhatItKnew(t *testing.T) {
+	m, heard := newTestMachine()
+	log := begin(t)
+	m.Apply(1, log[0])
+	if err := m.Restore(newer(t)); err != nil {
+		t.Fatalf("%v: Raft would not run", err)
+	}
+	if !errors.Is(m.Stuck(), sentinel.ErrLevel) || sentinel.NeedsLevel(heard.halted) != sentinel.CommandLevel+1 {
+		t.Fatalf("stuck %v, halted %v, want ErrLevel and the level that is needed", m.Stuck(), heard.halted)
+	}
+	if m.reg.Masters["orders"] == nil || heard.restored != nil {
+		t.Error("what was known is gone: clients get no answer")
+	}
+	if res := m.Apply(2, log[1]).(sentinel.Result); res.Accepted {
+		t.Error("a command behind the snapshot was applied")
+	}
+	if _, err := m.Snapshot(); !errors.Is(err, sentinel.ErrLevel) {
+		t.Errorf("snapshot error %v: a snapshot would take the place of the one that is not understood", err)
+	}
+}
+
+func TestSnapshotThatIsUnderstoodEndsBeingStuck(t *testing.T) {
+	m, heard := newTestMachine()
+	good, err := m.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Restore(newer(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Restore(good); err != nil {
+		t.Fatal(err)
+	}
+	if m.Stuck() != nil || heard.halted != nil || heard.halts != 2 {
+		t.Fatalf("stuck %v, halted %v, told %d times", m.Stuck(), heard.halted, heard.halts)
+	}
+	if res := m.Apply(1, begin(t)[0]).(sentinel.Result); !res.Accepted {
+		t.Fatal(res.Reason)
+	}
+}
+
+func TestLevelOutlivesASnapshot(t *testing.T) {
+	m, _ := newTestMachine()
+	if res := m.Apply(1, encode(t, sentinel.Command{Type: sentinel.CmdLevel, Raise: 3})).(sentinel.Result); !res.Accepted {
+		t.Fatal(res.Reason)
+	}
+	snap, err := m.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, heard := newTestMachine()
+	if err := other.Restore(snap); err != nil || other.reg.CommittedLevel() != 3 || heard.restored.CommittedLevel() != 3 {
+		t.Fatalf("%v: level %d", err, other.reg.CommittedLevel())
 	}
 }
 

@@ -52,6 +52,9 @@ type Options struct {
 	// PeersUnknown skips what depends on the number of watchers, for a check of a file
 	// whose other watchers are named elsewhere.
 	PeersUnknown bool
+	// MaxLevel keeps all watchers from using commands of a higher level, so that going back to
+	// an older build stays possible; 0 uses what this build knows.
+	MaxLevel int
 	// Build is shown to people.
 	Build httpapi.Version
 }
