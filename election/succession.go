@@ -83,6 +83,9 @@ type claim struct {
 	id          ID
 }
 
+// lastID comes after all IDs, which are hexadecimal.
+const lastID ID = "~"
+
 func (c claim) before(o claim) bool {
 	return cmp.Or(cmp.Compare(o.term, c.term), cmp.Compare(o.index, c.index), cmp.Compare(c.id, o.id)) < 0
 }
@@ -115,7 +118,11 @@ func (n *life) shouldSucceed(ctx context.Context, r *raft.Raft, leader ID) bool 
 				return
 			}
 			agree++
-			best = best && !a.Asking && mine.before(claim{term: a.LastTerm, index: a.LastIndex, id: id})
+			theirs := claim{term: a.LastTerm, index: a.LastIndex, id: id}
+			if a.Leaving {
+				theirs.id = lastID // it will not ask, so a tie is ours
+			}
+			best = best && !a.Asking && mine.before(theirs)
 		})
 	}
 	wg.Wait()

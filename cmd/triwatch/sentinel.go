@@ -75,6 +75,7 @@ reads the file again for users and passwords. SIGTERM hands the leadership over 
 	f.StringVar(&opt.PeerSecretFile, "peer-secret-file", "", "file with a secret that all watchers share")
 	f.StringVar(&opt.Token, "token", "", "token with which HTTP writes are allowed from elsewhere than loopback")
 	f.BoolVar(&opt.Observe, "observe-only", false, "decide and say \"would ...\", but write nothing")
+	f.IntVar(&opt.MaxLevel, "max-level", 0, "use no commands of a higher level, so that watchers can go back to an older build (default: all that this build knows)")
 	f.StringVar(&logs.format, "log-format", "text", "text or json")
 	f.StringVar(&logs.level, "log-level", "info", "debug, info, warn or error")
 	return cmd

@@ -14,8 +14,17 @@ const sayAgain = time.Minute
 // Level is the committed level: commands of a higher one are not used yet.
 func (r *Runner) Level() int { return int(r.level.Load()) }
 
-// Knows is the level that this watcher tells the others that it knows.
-func (r *Runner) Knows() int { return r.opt.Hello.Level }
+// Knows is the level that this watcher tells the others that it knows: where that is
+// kept below the build's, no less than is in use already.
+func (r *Runner) Knows() int {
+	return min(max(r.opt.Hello.Level, r.Level()), sentinel.CommandLevel)
+}
+
+func (r *Runner) hello() *Hello {
+	h := r.opt.Hello
+	h.Level = r.Knows()
+	return &h
+}
 
 // levelChanged publishes the committed level.
 func (r *Runner) levelChanged() {

@@ -267,7 +267,7 @@ func (r *Runner) loop() {
 		now := r.opt.Clock()
 		if now >= r.helloAt {
 			r.helloAt = now + helloPeriod
-			r.post.all.Hello = &r.opt.Hello
+			r.post.all.Hello = r.hello()
 			r.complain(now)
 		}
 		r.finishPass()

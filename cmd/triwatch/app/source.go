@@ -57,16 +57,22 @@ func (s source) Cluster() httpapi.ClusterInfo {
 	c := httpapi.ClusterInfo{Me: string(s.a.ID()), LeaderID: string(st.LeaderID), LeaderAddr: st.LeaderAddr, Term: st.Term, HasQuorum: st.HasQuorum,
 		Voter: st.Voter, CaughtUp: st.CaughtUp, Waiting: st.Waiting, Superseded: st.Superseded, Removed: st.Removed}
 	if err := s.a.machine.Stuck(); err != nil {
-		c.CaughtUp, c.Waiting = false, err.Error()
+		c.CaughtUp, c.Waiting, c.Stuck, c.NeedsLevel = false, err.Error(), err.Error(), sentinel.NeedsLevel(err)
 	}
+	c.Level, c.Knows = s.a.run.Level(), s.a.run.Knows()
+	heard := s.a.run.Heard()
 	for _, p := range s.a.node.Peers() {
 		name := s.a.peerName(p.Addr)
 		last := p.LastContact.Milliseconds()
 		if p.LastContact < 0 {
 			last = -1
 		}
+		h := heard[sentinel.WatcherID(p.ID)]
+		if p.Self {
+			h.Level, h.Version = c.Knows, s.a.opt.Build.Version
+		}
 		c.Peers = append(c.Peers, httpapi.PeerInfo{ID: string(p.ID), Addr: p.Addr, Name: name, Voter: p.Voter, Self: p.Self, Leader: p.Leader, Reachable: p.Reachable,
-			LastContactMS: last})
+			LastContactMS: last, Level: h.Level, Version: h.Version})
 	}
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,13 +37,21 @@ func (s *session) peers(ctx context.Context) error {
 	if got.Waiting != "" && got.HasQuorum { // without, the first line has said it
 		s.printf("waiting: %s\n", clean(got.Waiting))
 	}
-	rows := [][]string{{"ID", "ADDRESS", "NAME", "ROLE", "REACHABLE", "LAST HEARD"}}
+	rows := [][]string{{"ID", "ADDRESS", "NAME", "ROLE", "REACHABLE", "LAST HEARD", "LEVEL", "VERSION"}}
 	for _, p := range got.Peers {
-		rows = append(rows, []string{shortID(p.ID), dash(p.Address), dash(p.Name), peerRole(p), yesNo(p.Reachable), heard(p)})
+		rows = append(rows, []string{shortID(p.ID), dash(p.Address), dash(p.Name), peerRole(p), yesNo(p.Reachable), heard(p), level(p.Level), dash(p.Version)})
 	}
 	table(s.Out, "", rows)
-	s.printf("%d of %d voters in touch, %d needed, term %d\n", got.Reachable, got.Watchers, got.Watchers/2+1, got.Term)
+	s.printf("%d of %d voters in touch, %d needed, term %d, level %s\n", got.Reachable, got.Watchers, got.Watchers/2+1, got.Term, level(got.Level))
 	return quorumError(got.Standing)
+}
+
+// level is a level of commands; one that was not said is not known.
+func level(n int) string {
+	if n == 0 {
+		return "-"
+	}
+	return strconv.Itoa(n)
 }
 
 func peerRole(p httpapi.Peer) string {

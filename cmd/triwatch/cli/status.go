@@ -102,6 +102,9 @@ func (s *session) preface(st httpapi.Standing) {
 	case st.Stale:
 		s.printf("STALE: %s.\n\n", clean(st.StaleReason))
 	}
+	for _, text := range st.Outdated {
+		s.printf("NOTE: %s.\n\n", clean(text))
+	}
 }
 
 func noQuorum(st httpapi.Standing) string {
@@ -164,6 +167,8 @@ func acting(m httpapi.Master, st httpapi.Standing) string {
 		return "no (mode " + m.Settings.Mode + ")"
 	case !st.HasQuorum:
 		return "no (no quorum)"
+	case st.NeedsLevel > 0:
+		return "not known (this watcher needs level " + level(st.NeedsLevel) + ")"
 	}
 	return "not known (the leader did not answer)"
 }

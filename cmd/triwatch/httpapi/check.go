@@ -108,6 +108,12 @@ func (r *CheckReport) judge(m Master, c ClusterInfo) {
 	case r.Reachable < r.Watchers:
 		warn("%d of %d watchers are in touch", r.Reachable, r.Watchers)
 	}
+	if c.Stuck != "" {
+		problem("%s", c.stuckText())
+	}
+	for _, text := range r.Outdated {
+		warn("%s", text)
+	}
 	if r.Quorum > r.Watchers {
 		problem("quorum %d is larger than the %d watchers, so no failover can ever be agreed on; lower it in the line \"sentinel monitor %s\"",
 			r.Quorum, r.Watchers, r.Name)

@@ -38,6 +38,8 @@ func newStanding(c ClusterInfo, own bool) Standing {
 		s.StaleReason = "this watcher belongs to an older generation of the cluster and has stopped acting"
 	case c.Removed:
 		s.StaleReason = "this watcher was removed from the cluster"
+	case c.Stuck != "":
+		s.StaleReason = c.stuckText()
 	case !c.HasQuorum && c.Waiting != "":
 		s.StaleReason = "no quorum: " + c.Waiting
 	case !c.HasQuorum:
@@ -45,7 +47,7 @@ func newStanding(c ClusterInfo, own bool) Standing {
 	case own:
 		s.StaleReason = "the leader did not answer: this is one watcher's own view"
 	}
-	s.Stale = s.StaleReason != ""
+	s.Stale, s.NeedsLevel, s.Outdated = s.StaleReason != "", c.NeedsLevel, c.outdated()
 	return s
 }
 
@@ -194,10 +196,10 @@ func ParseEpoch(text string) (sentinel.Epoch, error) {
 }
 
 func newPeers(c ClusterInfo) Peers {
-	out := Peers{Standing: newStanding(c, false), Term: c.Term, Waiting: c.Waiting, Peers: []Peer{}}
+	out := Peers{Standing: newStanding(c, false), Term: c.Term, Level: max(c.Level, c.NeedsLevel), Waiting: c.Waiting, Peers: []Peer{}}
 	for _, p := range c.Peers {
 		out.Peers = append(out.Peers, Peer{ID: p.ID, Address: p.Addr, Name: p.Name, Voter: p.Voter, Self: p.Self, Leader: p.Leader,
-			Reachable: p.Reachable, LastContactMS: known(p.LastContactMS)})
+			Reachable: p.Reachable, LastContactMS: known(p.LastContactMS), Level: p.Level, Version: p.Version})
 	}
 	return out
 }

@@ -38,6 +38,9 @@ func unready(c ClusterInfo) []string {
 	if c.Removed {
 		why = append(why, "removed: the cluster does not count this watcher any more")
 	}
+	if c.Stuck != "" {
+		why = append(why, "stuck: "+c.stuckText())
+	}
 	if c.LeaderID == "" {
 		why = append(why, "no leader: the watchers have no quorum, or have not elected yet")
 	}
@@ -47,7 +50,7 @@ func unready(c ClusterInfo) []string {
 	if !c.CaughtUp {
 		why = append(why, "not caught up: committed entries are still to be applied")
 	}
-	if c.Waiting != "" && len(why) > 0 {
+	if c.Waiting != "" && c.Waiting != c.Stuck && len(why) > 0 {
 		why = append(why, "waiting: "+c.Waiting)
 	}
 	return why
@@ -78,6 +81,7 @@ func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
 	if st.Stale {
 		text = append(text, "stale: "+st.StaleReason)
 	}
+	text = append(text, st.Outdated...)
 	if !st.HasQuorum {
 		status = http.StatusServiceUnavailable
 	}

@@ -142,6 +142,8 @@ func TestReadyzSaysEveryReason(t *testing.T) {
 		"alone":    {func(c *httpapi.ClusterInfo) { *c = apitest.Alone() }, []string{"no leader", "not caught up"}},
 		"old":      {func(c *httpapi.ClusterInfo) { c.Superseded = true }, []string{"superseded"}},
 		"removed":  {func(c *httpapi.ClusterInfo) { c.Removed, c.Voter = true, false }, []string{"removed", "no vote"}},
+		"stuck":    {func(c *httpapi.ClusterInfo) { *c = apitest.Stuck() }, []string{"stuck: this watcher runs an older build (level 2, the cluster needs 3)", "not caught up"}},
+		"damaged":  {func(c *httpapi.ClusterInfo) { c.CaughtUp, c.Stuck = false, "damaged command" }, []string{"does not understand the log and has stopped acting: damaged command", "not caught up"}},
 		"starting": {func(c *httpapi.ClusterInfo) { *c = httpapi.ClusterInfo{Waiting: "waiting for y"} }, []string{"no leader", "no vote", "not caught up", "waiting: waiting for y"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -67,7 +67,13 @@ type ClusterInfo struct {
 	// Superseded and Removed mean that this watcher does not belong to the trio any more.
 	Superseded bool
 	Removed    bool
-	Peers      []PeerInfo
+	// Stuck says why this watcher does not understand the log and does not act, "" if it
+	// does; NeedsLevel is the level that would do, 0 if that is not it.
+	Stuck      string
+	NeedsLevel int
+	// Level is the committed level of commands, Knows what this watcher knows of it.
+	Level, Knows int
+	Peers        []PeerInfo
 }
 
 // PeerInfo is one watcher, this one included.
@@ -83,6 +89,10 @@ type PeerInfo struct {
 	// LastContactMS is how long ago it was heard from, in milliseconds; negative
 	// means never. It is zero for this watcher itself.
 	LastContactMS int64
+	// Level is what it says that it knows, 0 if it was not heard; Version is its build, ""
+	// if it does not say.
+	Level   int
+	Version string
 }
 
 // Version says what is running. Empty fields are not known.

@@ -12,6 +12,12 @@ type Standing struct {
 	// Outside is set when the watcher does not belong to the cluster any more: another
 	// one has to be asked.
 	Outside bool `json:"outside,omitempty"`
+	// NeedsLevel is the level of commands that the answering watcher lacks, so that it
+	// does not act.
+	NeedsLevel int `json:"needsLevel,omitempty"`
+	// Outdated has a sentence for each voter that runs an older build than the cluster
+	// needs and does not act.
+	Outdated []string `json:"outdated,omitempty"`
 	// Watcher is the ID of the watcher that answers, Leader the leader for people
 	// to read, "" if not known.
 	Watcher string `json:"watcher"`
@@ -198,7 +204,9 @@ type Granted struct {
 // Peers answers GET /v1/peers.
 type Peers struct {
 	Standing
-	Term    uint64 `json:"term"`
+	Term uint64 `json:"term"`
+	// Level is the committed level of commands.
+	Level   int    `json:"level"`
 	Waiting string `json:"waiting,omitempty"`
 	Peers   []Peer `json:"peers"`
 }
@@ -214,6 +222,9 @@ type Peer struct {
 	Reachable bool   `json:"reachable"`
 	// LastContactMS is null if it was never heard from.
 	LastContactMS *int64 `json:"lastContactMs"`
+	// Level is the highest level of commands that it knows, missing if it has not said.
+	Level   int    `json:"level,omitempty"`
+	Version string `json:"version,omitempty"`
 }
 
 // Removed answers DELETE /v1/peers/{id}.

@@ -17,11 +17,11 @@ const (
 
 // Trio is three watchers that are all in touch; the second leads.
 func Trio() httpapi.ClusterInfo {
-	return httpapi.ClusterInfo{Me: Watcher1, LeaderID: Watcher2, LeaderAddr: "10.244.0.6:36379", Term: 41, HasQuorum: true, Voter: true, CaughtUp: true,
+	return httpapi.ClusterInfo{Me: Watcher1, LeaderID: Watcher2, LeaderAddr: "10.244.0.6:36379", Term: 41, HasQuorum: true, Voter: true, CaughtUp: true, Level: 3, Knows: 3,
 		Peers: []httpapi.PeerInfo{
-			{ID: Watcher1, Addr: "10.244.0.5:36379", Name: "triwatch-7c9f-b8d", Voter: true, Self: true, Reachable: true},
-			{ID: Watcher2, Addr: "10.244.0.6:36379", Name: "triwatch-7c9f-x2k", Voter: true, Leader: true, Reachable: true, LastContactMS: 61},
-			{ID: Watcher3, Addr: "10.244.0.7:36379", Name: "triwatch-7c9f-zq4", Voter: true, Reachable: true, LastContactMS: 350},
+			{ID: Watcher1, Addr: "10.244.0.5:36379", Name: "triwatch-7c9f-b8d", Voter: true, Self: true, Reachable: true, Level: 3, Version: "0.1.0"},
+			{ID: Watcher2, Addr: "10.244.0.6:36379", Name: "triwatch-7c9f-x2k", Voter: true, Leader: true, Reachable: true, LastContactMS: 61, Level: 3, Version: "0.1.0"},
+			{ID: Watcher3, Addr: "10.244.0.7:36379", Name: "triwatch-7c9f-zq4", Voter: true, Reachable: true, LastContactMS: 350, Level: 3, Version: "0.1.0"},
 		}}
 }
 
@@ -31,6 +31,23 @@ func Alone() httpapi.ClusterInfo {
 	c.LeaderID, c.LeaderAddr, c.HasQuorum, c.CaughtUp = "", "", false, false
 	c.Peers[1].Leader, c.Peers[1].Reachable, c.Peers[1].LastContactMS = false, false, 131000
 	c.Peers[2].Reachable, c.Peers[2].LastContactMS = false, -1
+	return c
+}
+
+// Stuck is what the first watcher knows when it is the only one of an older build.
+func Stuck() httpapi.ClusterInfo {
+	c := Trio()
+	c.Level, c.Knows, c.NeedsLevel, c.CaughtUp = 2, 2, 3, false
+	c.Stuck = `apply log entry 41: command "level" needs level 3, this watcher knows 2: upgrade it`
+	c.Waiting = c.Stuck
+	c.Peers[0].Level, c.Peers[0].Version = 2, "0.0.9"
+	return c
+}
+
+// Outdated is a trio whose third watcher is of an older build, that says no version.
+func Outdated() httpapi.ClusterInfo {
+	c := Trio()
+	c.Peers[2].Level, c.Peers[2].Version = 2, ""
 	return c
 }
 

@@ -209,3 +209,13 @@ func count(t *testing.T, reg *prometheus.Registry, name string) int {
 	require.NoError(t, err)
 	return n
 }
+
+func TestOutdatedWatchersAreCounted(t *testing.T) {
+	src := apitest.New()
+	_, reg := newMetrics(t, src)
+	names := []string{"triwatch_level_committed", "triwatch_level_known", "triwatch_watcher_stuck", "triwatch_watchers_outdated"}
+	src.Info = apitest.Outdated()
+	compare(t, reg, "outdated.txt", names...)
+	src.Info = apitest.Stuck()
+	compare(t, reg, "stuck.txt", names...)
+}

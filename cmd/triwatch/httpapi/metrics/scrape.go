@@ -16,7 +16,7 @@ func states() []string {
 
 // descs are the descriptions of what is read at each scrape.
 type descs struct {
-	info, state, foreign, up, lag, quorum, leader, peers, lastPass, build *prometheus.Desc
+	info, state, foreign, up, lag, quorum, leader, peers, level, knows, stuck, outdated, lastPass, build *prometheus.Desc
 }
 
 func newDescs() descs {
@@ -32,13 +32,17 @@ func newDescs() descs {
 		quorum:   d("raft_has_quorum", "Whether this watcher is in touch with a majority."),
 		leader:   d("raft_is_leader", "Whether this watcher leads."),
 		peers:    d("peers", "Watchers in the configuration, this one included, by whether they are reachable from here.", "reachable"),
+		level:    d("level_committed", "Level up to which commands are used; all watchers have to know it."),
+		knows:    d("level_known", "Level of commands that this watcher knows."),
+		stuck:    d("watcher_stuck", "Whether this watcher does not understand the log and has stopped acting, as an older build does."),
+		outdated: d("watchers_outdated", "Voters that are known to run an older build than the committed level needs, and do not act."),
 		lastPass: d("last_pass_timestamp_seconds", "When the watcher's loop last completed a pass, in Unix time."),
 		build:    d("build_info", "What is running, constant 1.", "version", "revision", "goversion"),
 	}
 }
 
 func (d descs) all() []*prometheus.Desc {
-	return []*prometheus.Desc{d.info, d.state, d.foreign, d.up, d.lag, d.quorum, d.leader, d.peers, d.lastPass, d.build}
+	return []*prometheus.Desc{d.info, d.state, d.foreign, d.up, d.lag, d.quorum, d.leader, d.peers, d.level, d.knows, d.stuck, d.outdated, d.lastPass, d.build}
 }
 
 // scrape is the one collector of everything: a registry collects several at the same
@@ -104,6 +108,10 @@ func (s *scrape) cluster(d descs, gauge func(*prometheus.Desc, float64, ...strin
 	for _, reachable := range []bool{true, false} {
 		gauge(d.peers, float64(count(c, reachable)), strconv.FormatBool(reachable))
 	}
+	gauge(d.level, float64(max(c.Level, c.NeedsLevel)))
+	gauge(d.knows, float64(c.Knows))
+	gauge(d.stuck, number(c.Stuck != ""))
+	gauge(d.outdated, float64(outdated(c)))
 	if last := s.m.src.LastPass(); last.Unix() > 0 {
 		gauge(d.lastPass, float64(last.UnixMilli())/1000)
 	}
@@ -114,6 +122,16 @@ func count(c httpapi.ClusterInfo, reachable bool) int {
 	n := 0
 	for _, p := range c.Peers {
 		if p.Reachable == reachable {
+			n++
+		}
+	}
+	return n
+}
+
+func outdated(c httpapi.ClusterInfo) int {
+	n := 0
+	for _, p := range c.Peers {
+		if c.IsOutdated(p) {
 			n++
 		}
 	}
