@@ -38,11 +38,24 @@ race: redis ## Run the tests under the race detector
 sim: ## Run 10 000 simulated schedules
 	$(GO) test -timeout 15m ./test/sim -run TestSchedules -sim.seeds 10000
 
-.PHONY: chaos
-chaos: redis ## Play faults on real processes in network namespaces (root on Linux; SEED=1 TIME=5m)
+.PHONY: chaos-needs
+chaos-needs: redis
 	@test/need ip iproute2
 	@test/need nft nftables
-	$(GO) test ./test/chaos -run TestChaos -count=1 -v -timeout 0 -chaos.seed $(or $(SEED),1) -chaos.time $(or $(TIME),5m)
+	@test/need iptables iptables
+	@test/need unshare util-linux
+
+# What is known of schedules that failed goes here.
+CHAOS_KEEP ?= $(CURDIR)/bin/chaos-failed
+CHAOS = $(GO) test ./test/chaos -count=1 -v -timeout 0 -chaos.keep $(CHAOS_KEEP)
+
+.PHONY: chaos
+chaos: chaos-needs ## Play faults on real processes in network namespaces (root on Linux; SEED=1 TIME=5m, or FILE=schedule.txt)
+	$(CHAOS) -run '$(if $(FILE),TestChaos$$,TestChaos)' -chaos.seed $(or $(SEED),1) -chaos.time $(or $(TIME),5m) $(if $(FILE),-chaos.file $(abspath $(FILE)))
+
+.PHONY: chaos-ci
+chaos-ci: chaos-needs ## Play TIME=10m of schedules that nobody has seen before, and those that failed once
+	$(CHAOS) -run TestChaos -chaos.seed $(or $(SEED),0) -chaos.time $(or $(TIME),10m)
 
 .PHONY: lint
 lint: ## Run gofmt and golangci-lint

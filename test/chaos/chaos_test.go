@@ -10,13 +10,15 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/triwatch/triwatch/test/faults"
 )
 
 var (
-	seed   = flag.Uint64("chaos.seed", 1, "seed of the first schedule")
+	seed   = flag.Uint64("chaos.seed", 1, "seed of the first schedule; 0 draws one")
 	length = flag.Duration("chaos.time", 0, "how long to run schedules; 0 runs the quick one only")
 	rounds = flag.Int("chaos.rounds", 4, "rounds of each schedule")
-	file   = flag.String("chaos.file", "", "schedule to run instead of those of the seeds")
+	file   = flag.String("chaos.file", "", "schedule to run again and again instead of those of the seeds")
 	ready  = flag.String("chaos.triwatch", "", "absolute path of the program to test, instead of one that is built now")
 	always = flag.Bool("chaos.always", false, "keep what is known of every schedule")
 	keep   = flag.String("chaos.keep", filepath.Join(os.TempDir(), "triwatch-chaos-failed"), "where what is known of a failed schedule goes")
@@ -41,7 +43,7 @@ func TestMain(m *testing.M) {
 
 // TestSmoke is one quick schedule, so that the lab cannot rot.
 func TestSmoke(t *testing.T) {
-	s, err := Parse("seed 0\nround\n 0.2s handover\n 1.2s kill master for 300ms\n")
+	s, err := faults.Parse("seed 0\nround\n 0.2s handover\n 1.2s kill master for 300ms\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,13 +56,18 @@ func TestChaos(t *testing.T) {
 		t.Skip("chaos runs when -chaos.time says for how long")
 	}
 	o := open(t, *ready)
-	if *file != "" {
-		play(t, o, *file)
-		return
+	first := *seed
+	if first == 0 {
+		first = uint64(time.Now().Unix()) //nolint:gosec // after 1970
 	}
 	end := time.Now().Add(*length)
-	for n := *seed; time.Now().Before(end); n++ {
-		t.Run(fmt.Sprintf("seed=%d", n), func(t *testing.T) { o.play(t, Generate(n, *rounds), *keep, *always) })
+	for n := first; n == first || time.Now().Before(end); n++ {
+		if *file != "" {
+			t.Run(fmt.Sprintf("%s#%d", filepath.Base(*file), n-first+1), func(t *testing.T) { play(t, o, *file) })
+			continue
+		}
+		t.Logf("again: make chaos SEED=%d TIME=1s", n)
+		t.Run(fmt.Sprintf("seed=%d", n), func(t *testing.T) { o.play(t, faults.Generate(n, *rounds), *keep, *always) })
 	}
 }
 
@@ -84,7 +91,7 @@ func play(t *testing.T, o *outside, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Parse(string(text))
+	s, err := faults.Parse(string(text))
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
@@ -101,7 +108,7 @@ func TestInside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Parse(string(text))
+	s, err := faults.Parse(string(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +135,8 @@ func TestInside(t *testing.T) {
 		t.Log(w.timeline.text(report))
 	}
 	if (t.Failed() || os.Getenv(alwaysEnv) != "") && w != nil {
-		at := filepath.Join(os.Getenv(keepEnv), fmt.Sprintf("seed-%d-%s", s.Seed, time.Now().UTC().Format("150405")))
-		t.Logf("everything that is known is in %s (%v)", at, w.keepAll(at))
+		if err := w.keepAll(os.Getenv(keepEnv)); err != nil {
+			t.Errorf("keep what is known: %v", err)
+		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/triwatch/triwatch/test/faults"
 )
 
 // Record is what the checks at the end look at. Moves are in the order of epochs.
@@ -14,6 +16,8 @@ type Record struct {
 	Backs  []Back
 	// Nobody is when last not one Redis ran.
 	Nobody time.Time
+	// Stands are the times in which this machine did nothing.
+	Stands []Fault
 }
 
 // skewOfSamples is how late a watcher may have been heard to tell a new master.
@@ -85,7 +89,10 @@ func (r Record) TwoMasters(quiet time.Duration) []string {
 	var out []string
 	for _, a := range r.Acks {
 		m := r.reign(a.Acked)
-		if m == nil || a.Foreign || m.To == a.At || a.Acked.Sub(m.Told) < quiet || !r.undisturbed(a.At, m.To, a.Acked, quiet) {
+		if m == nil || a.Foreign || m.To == a.At || a.Acked.Sub(m.Told) < quiet {
+			continue
+		}
+		if slow := stallFactor * r.stalled(a.Acked.Add(-quiet), a.Acked); a.Acked.Sub(m.Told) < quiet+slow || r.hindered(a.At, m.To, a.Acked, quiet+slow) {
 			continue
 		}
 		if r.promotedSoon(a) {
@@ -117,19 +124,65 @@ func (r Record) reign(t time.Time) *Move {
 	return nil
 }
 
-// undisturbed: no fault touched two instances or any watcher for so long before t.
-func (r Record) undisturbed(one, other string, t time.Time, quiet time.Duration) bool {
+// hindered reports whether, in the time before t, something can have kept the watchers
+// from fencing an instance: a fault of one of the two instances, of a majority of the
+// watchers, or of one that may lead: one that begins then, or one that makes it slow
+// without taking it away. Clocks are no excuse.
+func (r Record) hindered(one, other string, t time.Time, quiet time.Duration) bool {
+	watchers := map[string]bool{}
 	for _, f := range r.Faults {
 		if f.From.After(t) || !f.To.IsZero() && f.To.Before(t.Add(-quiet)) {
 			continue
 		}
 		for _, m := range f.Members {
-			if m == one || m == other || m[0] == 'w' {
-				return false
+			switch {
+			case m == one, m == other:
+				return true
+			case m[0] != 'w':
+			case slows(f.Verb), f.Verb != faults.Clock && f.From.After(t.Add(-quiet)):
+				return true
+			case f.Verb != faults.Clock:
+				watchers[m] = true
 			}
 		}
 	}
-	return true
+	return len(watchers) > 1
+}
+
+// slows reports whether a fault leaves a leader in office and makes it slow.
+func slows(v faults.Verb) bool {
+	switch v {
+	case faults.Lose, faults.Delay, faults.Jitter, faults.Starve, faults.Full:
+		return true
+	default:
+		return false
+	}
+}
+
+// Unfenced finds what contradicts the watchers' word that an old master was fenced: a
+// handover without it, and writes that the fenced process took although it did not
+// become master again. No fault excuses that.
+func (r Record) Unfenced() []string {
+	var out []string
+	for i, m := range r.Moves {
+		if m.Kind == "handover" && !m.Fenced {
+			out = append(out, fmt.Sprintf("epoch %d is a handover from %s, which was not fenced", m.Epoch, m.From))
+		}
+		if !m.Fenced || m.FromLife == 0 {
+			continue
+		}
+		for _, a := range r.Acks {
+			if a.At != m.From || a.Life != m.FromLife || !a.Sent.After(m.Told) || a.Foreign {
+				continue
+			}
+			again := slices.ContainsFunc(r.Moves[i+1:], func(n Move) bool { return n.To == m.From && n.Told.Before(a.Acked) })
+			if !again && !r.promotedSoon(a) {
+				out = append(out, fmt.Sprintf("%s acknowledged %s %v after epoch %d, before which it was fenced", a.At, a.Key, a.Acked.Sub(m.Told).Round(time.Millisecond), m.Epoch))
+				break
+			}
+		}
+	}
+	return out
 }
 
 // WentBack finds readers that saw an older value after a newer one, although no

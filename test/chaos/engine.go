@@ -4,6 +4,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/triwatch/triwatch/cmd/triwatch/httpapi"
+	"github.com/triwatch/triwatch/test/faults"
 	"github.com/triwatch/triwatch/test/proc"
 	"github.com/triwatch/triwatch/test/writer/wire"
 )
@@ -42,7 +44,7 @@ func (e *engine) later(at time.Time, do func(context.Context)) {
 }
 
 // play does everything of a round and returns when the last fault has ended.
-func (w *world) play(ctx context.Context, r Round) {
+func (w *world) play(ctx context.Context, r faults.Round) {
 	e := &engine{w: w}
 	start := time.Now()
 	for _, ev := range r.Events {
@@ -91,12 +93,12 @@ func (w *world) revive() {
 }
 
 // event carries out one event and plans its end.
-func (e *engine) event(ctx context.Context, ev Event) {
+func (e *engine) event(ctx context.Context, ev faults.Event) {
 	w := e.w
 	a, b := w.resolve(ctx, ev.A), w.resolve(ctx, ev.B)
-	f := &Fault{Text: ev.String(), From: time.Now(), Members: slices.Concat(a, b)}
+	f := &Fault{Verb: ev.Verb, Text: ev.String(), From: time.Now(), Members: slices.Concat(a, b)}
 	w.timeline.add("FAULT", "%s (%s %s)", ev, strings.Join(a, ","), strings.Join(b, ","))
-	if ev.Verb == Starve {
+	if ev.Verb == faults.Starve {
 		f.Members = []string{"w1", "w2", "w3", "r1", "r2", "r3"}
 	}
 	undo, err := e.begin(ctx, ev, a, b)
@@ -122,76 +124,40 @@ func (e *engine) event(ctx context.Context, ev Event) {
 
 // resolve turns targets into names of members.
 func (w *world) resolve(ctx context.Context, targets string) []string {
-	var out []string
-	add := func(names ...string) {
-		for _, n := range names {
-			if !slices.Contains(out, n) {
-				out = append(out, n)
-			}
-		}
-	}
-	master := w.history.now().Master
-	var replicas, watchers []string
+	r := faults.Roles{Master: w.history.now().Master}
 	for _, h := range w.redis {
-		if h.Name != master {
-			replicas = append(replicas, h.Name)
-		}
+		r.Redis = append(r.Redis, h.Name)
 	}
 	for _, h := range w.watchers {
-		watchers = append(watchers, h.Name)
+		r.Watchers = append(r.Watchers, h.Name)
 	}
-	for _, t := range strings.Split(targets, ",") {
-		switch t {
-		case "":
-		case "master":
-			add(master)
-		case "replica":
-			add(replicas[0])
-		case "other":
-			add(replicas[1])
-		case "replicas":
-			add(replicas...)
-		case "redis":
-			add("r1", "r2", "r3")
-		case "watchers":
-			add(watchers...)
-		case "all": // but the clients, who go on
-			add(append([]string{"r1", "r2", "r3"}, watchers...)...)
-		case "leader", "follower":
-			l := w.leader(ctx)
-			i := 0
-			if l != nil {
-				i = slices.Index(w.watchers, l)
-			}
-			if t == "follower" {
-				i = (i + 1) % len(watchers)
-			}
-			add(watchers[i])
-		default:
-			add(t)
+	if strings.Contains(targets, "leader") || strings.Contains(targets, "follower") {
+		if l := w.leader(ctx); l != nil {
+			r.Leader = l.Name
 		}
 	}
-	return out
+	return r.Resolve(targets)
 }
 
 // begin carries out an event; undo is nil if there is nothing to undo.
-func (e *engine) begin(ctx context.Context, ev Event, a, b []string) (undo func() error, err error) {
+func (e *engine) begin(ctx context.Context, ev faults.Event, a, b []string) (undo func() error, err error) {
 	w := e.w
 	switch ev.Verb {
-	case Cut:
+	case faults.Cut:
 		return both(func() (func() error, error) { return w.lab.cut(a, b) }, func() (func() error, error) { return w.lab.cut(b, a) })
-	case OneWay:
+	case faults.OneWay:
 		return w.lab.cut(a, b)
-	case Handover:
+	case faults.Handover:
 		return nil, w.askHandover(ctx)
-	case Failover:
+	case faults.Failover:
 		return nil, w.askFailover(ctx)
-	case Idle:
+	case faults.Idle:
 		w.gate.close()
 		return func() error { w.gate.open(); return nil }, nil
-	case Starve:
+	case faults.Starve:
 		return starve(ev)
-	case Kill, Empty, Restart, Reuse, Freeze, Lose, Delay, Clock, Boot, Full:
+	case faults.Kill, faults.Empty, faults.Restart, faults.Reuse, faults.Freeze, faults.Lose, faults.Delay, faults.Jitter, faults.Clock, faults.Boot,
+		faults.Full, faults.Hangup:
 	}
 	var undos []func() error
 	for _, name := range a {
@@ -205,7 +171,9 @@ func (e *engine) begin(ctx context.Context, ev Event, a, b []string) (undo func(
 			w.timeline.add("FAULT", "%s: not done at %s: %v", ev, name, err)
 			continue
 		}
-		undos = append(undos, u)
+		if u != nil {
+			undos = append(undos, u)
+		}
 	}
 	if len(undos) > 0 {
 		err = nil
@@ -240,45 +208,67 @@ func both(first, second func() (func() error, error)) (func() error, error) {
 }
 
 // one carries out an event at one member.
-func (w *world) one(ev Event, h *host) (undo func() error, err error) {
+func (w *world) one(ev faults.Event, h *host) (undo func() error, err error) {
 	switch ev.Verb {
-	case Kill, Restart:
-		return h.start, h.end(ev.Verb == Restart)
-	case Empty:
+	case faults.Kill, faults.Restart:
+		return h.start, h.end(ev.Verb == faults.Restart)
+	case faults.Empty:
 		if err := h.end(false); err != nil {
 			return nil, err
 		}
 		return h.start, h.wipe()
-	case Reuse:
+	case faults.Reuse:
 		return w.reuse(h)
-	case Freeze:
+	case faults.Freeze:
 		return h.freeze()
-	case Lose:
+	case faults.Lose:
 		n, err := parsePermille(ev.Amount)
 		if err != nil {
 			return nil, err
 		}
 		return w.lab.lose(h.Name, n)
-	case Delay:
+	case faults.Delay, faults.Jitter:
 		by, err := time.ParseDuration(ev.Amount)
 		if err != nil {
 			return nil, err
 		}
-		return w.lab.delay(h.Name, by)
-	case Clock:
+		return w.lab.delay(h.Name, by, ev.Verb == faults.Jitter)
+	case faults.Hangup:
+		return nil, hangUp(h)
+	case faults.Clock:
 		return w.moveClock(ev, h)
-	case Boot:
+	case faults.Boot:
 		by, err := time.ParseDuration(ev.Amount)
 		if err != nil {
 			return nil, err
 		}
 		return func() error { return h.startWatcher(by) }, h.end(false)
-	case Full:
+	case faults.Full:
 		name, err := fill(h.dir)
-		return func() error { return os.Remove(name) }, err
-	case Cut, OneWay, Handover, Failover, Idle, Starve:
+		return func() error {
+			if err := os.Remove(name); !errors.Is(err, os.ErrNotExist) { // its files may be gone by now
+				return err
+			}
+			return nil
+		}, err
+	case faults.Cut, faults.OneWay, faults.Handover, faults.Failover, faults.Idle, faults.Starve:
 	}
 	return nil, fmt.Errorf("%s has no single target", ev.Verb)
+}
+
+// hangUp ends every connection to a Redis but those of replicas.
+func hangUp(h *host) error {
+	conn, err := wire.Dial(context.Background(), h.addr(), wire.Options{Timeout: ioTimeout})
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // it may be killed as well
+	for _, kind := range []string{"pubsub", "normal"} {
+		if reply, err := conn.Do("CLIENT", "KILL", "TYPE", kind); err != nil || reply.Err() != nil {
+			return errors.Join(err, reply.Err())
+		}
+	}
+	return nil
 }
 
 // reuse ends a Redis and gives its address to a stranger; its undo brings it back.
@@ -301,7 +291,7 @@ func (w *world) reuse(h *host) (undo func() error, err error) {
 	}, nil
 }
 
-func (w *world) moveClock(ev Event, h *host) (undo func() error, err error) {
+func (w *world) moveClock(ev faults.Event, h *host) (undo func() error, err error) {
 	by, err := time.ParseDuration(ev.Amount)
 	if err != nil {
 		return nil, err
@@ -329,7 +319,7 @@ func (w *world) moveClock(ev Event, h *host) (undo func() error, err error) {
 }
 
 // starve keeps all processors busy for a while.
-func starve(ev Event) (undo func() error, err error) {
+func starve(ev faults.Event) (undo func() error, err error) {
 	n, err := strconv.Atoi(ev.Amount)
 	if err != nil {
 		return nil, err

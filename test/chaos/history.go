@@ -5,14 +5,19 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/triwatch/triwatch/test/faults"
 )
 
 // Ack is one acknowledged write of a key that is never written again.
 type Ack struct {
 	Key string
 	// At is the Redis that acknowledged.
-	At    string
-	Acked time.Time
+	At string
+	// Sent is when the client began to send it: it was executed after that.
+	Sent, Acked time.Time
+	// Life is the process of At that took it, 0 if that is not certain.
+	Life int
 	// Foreign: a stranger had the address then; what it takes is not in the set.
 	Foreign bool
 	// Durable: WAIT said afterwards that all replicas have it.
@@ -37,6 +42,10 @@ type Move struct {
 	From, To string
 	Told     time.Time
 	Life     int // of To, when it was promoted
+	// FromLife is the process of From that was deposed, 0 if it may have been another.
+	FromLife int
+	// Fenced: the watchers say that From could acknowledge nothing any more before To was promoted.
+	Fenced bool
 }
 
 // index is the number, from 0, of a Redis.
@@ -52,6 +61,7 @@ type Told struct {
 
 // Fault is an event with the members that it touched and the time it lasted.
 type Fault struct {
+	Verb     faults.Verb
 	Text     string
 	From, To time.Time // To is zero while it lasts
 	Members  []string
@@ -75,14 +85,15 @@ type history struct {
 	moves      map[uint64]Move
 	faults     []*Fault
 	backs      []Back
-	stands     []Fault // when the machine stood still
+	plans      map[uint64]plan // by epoch, as the first watcher told it
+	stands     []Fault         // when the machine stood still
 	nobody     time.Time
 	violations []string
 	timeline   *timeline
 }
 
 func newHistory(t *timeline) *history {
-	return &history{timeline: t, byKey: map[string]*Ack{}, lastTold: map[string]Told{}, first: map[uint64]Told{}, moves: map[uint64]Move{}}
+	return &history{timeline: t, byKey: map[string]*Ack{}, lastTold: map[string]Told{}, first: map[uint64]Told{}, moves: map[uint64]Move{}, plans: map[uint64]plan{}}
 }
 
 // violate records a broken promise.
@@ -188,7 +199,7 @@ func (h *history) over(f *Fault) {
 func (h *history) record() Record {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	r := Record{Backs: slices.Clone(h.backs), Nobody: h.nobody}
+	r := Record{Backs: slices.Clone(h.backs), Nobody: h.nobody, Stands: slices.Clone(h.stands)}
 	h.backs = nil
 	for _, a := range h.acks {
 		r.Acks = append(r.Acks, *a)
@@ -215,15 +226,28 @@ func (h *history) noneLeft() {
 	h.nobody = time.Now()
 }
 
-// stoodStill is the longest time since from in which this machine did nothing.
-func (h *history) stoodStill(from time.Time) time.Duration {
+// stalled is how long this machine did nothing since a moment.
+func (h *history) stalled(since time.Time) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var longest time.Duration
-	for _, s := range h.stands {
-		if s.To.After(from) {
-			longest = max(longest, s.To.Sub(s.From))
-		}
+	return Record{Stands: h.stands}.stalled(since, time.Now())
+}
+
+// plan is what the history of a watcher says of an epoch.
+type plan struct {
+	Kind, From, To, Watcher string
+}
+
+// planned takes up one entry of a watcher's history: an epoch is one plan, and all
+// watchers tell the same of it, for ever.
+func (h *history) planned(epoch uint64, p plan) {
+	h.mu.Lock()
+	was, known := h.plans[epoch]
+	if !known {
+		h.plans[epoch] = p
 	}
-	return longest
+	h.mu.Unlock()
+	if known && (was.Kind != p.Kind || was.From != p.From || was.To != p.To) {
+		h.violate("epoch %d is %s %s -> %s by %s, and %s %s -> %s by %s", epoch, was.Kind, was.From, was.To, was.Watcher, p.Kind, p.From, p.To, p.Watcher)
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/triwatch/triwatch/test/faults"
 	"github.com/triwatch/triwatch/test/proc"
 )
 
@@ -25,7 +26,6 @@ const (
 	httpPort     = "46379"
 	masterName   = "orders"
 	token        = "chaos"
-	foreignKeys  = 50_000 // far more than the members have: with less it may be emptied, see docs/guarantees.md
 	foreignKey   = "foreign:0"
 )
 
@@ -149,11 +149,11 @@ func (h *host) startRedis(following string) error {
 		"--logfile", "", "--daemonize", "no", "--repl-diskless-sync-delay", "0",
 	}
 	switch h.w.schedule.Persist {
-	case PersistRDB:
+	case faults.PersistRDB:
 		args = append(args, "--save", "2 1", "--appendonly", "no")
-	case PersistAOF:
+	case faults.PersistAOF:
 		args = append(args, "--save", "", "--appendonly", "yes", "--appendfsync", "everysec")
-	case PersistNone:
+	case faults.PersistNone:
 		args = append(args, "--save", "", "--appendonly", "no")
 	}
 	if following != "" {
@@ -208,5 +208,15 @@ func (h *host) start() error {
 	}
 }
 
-// wipe takes a Redis' files away.
-func (h *host) wipe() error { return os.RemoveAll(h.dir) }
+// wipe takes a member's files away; a watcher is somebody else afterwards. The
+// directory stays: a small file system is mounted there.
+func (h *host) wipe() error {
+	files, err := os.ReadDir(h.dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, f := range files {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(h.dir, f.Name())))
+	}
+	return err
+}

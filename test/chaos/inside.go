@@ -15,7 +15,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/triwatch/triwatch/test/faults"
 	"github.com/triwatch/triwatch/test/redisproc"
 )
 
@@ -62,18 +64,40 @@ func open(t *testing.T, ready string) *outside {
 // play runs a schedule in a process of its own that has new namespaces for network,
 // mounts and processes. As the first process of its process namespace it takes all
 // others with it, however it ends, and the network goes with the last process.
-func (o *outside) play(t *testing.T, s Schedule, keep string, always bool) {
+//
+// What is known of a schedule that fails is kept in a directory of its own below keep.
+func (o *outside) play(t *testing.T, s faults.Schedule, keep string, always bool) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(o.dir, scheduleFile), []byte(s.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{keepEnv + "=" + keep}
+	at, err := filepath.Abs(filepath.Join(keep, fmt.Sprintf("seed-%d-%s", s.Seed, time.Now().UTC().Format("20060102-150405"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := []string{keepEnv + "=" + at}
 	if always {
 		env = append(env, alwaysEnv+"=1")
 	}
 	if err := o.reexecute(t, "TestInside", env...); err != nil {
-		t.Errorf("the schedule of seed %d failed: %v\n%s", s.Seed, err, s)
+		t.Errorf("the schedule of seed %d failed: %v\n%s%s", s.Seed, err, s, keepSchedule(at, s))
 	}
+}
+
+// keepSchedule makes sure that a failed schedule is kept, and says where and what to
+// do with it. The process inside has written more, unless it ended too early for that.
+func keepSchedule(at string, s faults.Schedule) string {
+	file := filepath.Join(at, scheduleFile)
+	if _, err := os.Stat(file); err != nil {
+		err := errors.Join(os.MkdirAll(at, 0o755), os.WriteFile(file, []byte(s.String()), 0o644))
+		if err != nil {
+			return fmt.Sprintf("it could not be kept: %v", err)
+		}
+	}
+	return fmt.Sprintf("It is kept with its timeline in %s\n"+
+		"  again:         make chaos FILE=%s TIME=5m\n"+
+		"  simulated:     go test ./test/sim -run TestChaosSchedules -sim.file %s -v\n"+
+		"  as a test:     cp %s test/chaos/testdata/schedules/WHAT-IT-SHOWS.txt", at, file, file, file)
 }
 
 // impossible says in a sentence why there can be no lab here.

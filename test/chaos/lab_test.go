@@ -73,9 +73,13 @@ func TestInsideNetwork(t *testing.T) {
 	check("no way back", func() (func() error, error) { return l.cut(r, c) }, 300*time.Millisecond, none)
 	check("another way", func() (func() error, error) { return l.cut(other, r) }, time.Second, func(_ time.Duration, err error) bool { return err == nil })
 	check("nearly everything lost", func() (func() error, error) { return l.lose("r1", 999) }, 300*time.Millisecond, none)
-	check("delay", func() (func() error, error) { return l.delay("r1", 100*time.Millisecond) }, 2*time.Second,
+	check("delay", func() (func() error, error) { return l.delay("r1", 100*time.Millisecond, false) }, 2*time.Second,
 		func(took time.Duration, err error) bool {
 			return err == nil && took > 90*time.Millisecond && took < time.Second
+		})
+	check("jitter", func() (func() error, error) { return l.delay("r1", 100*time.Millisecond, true) }, 2*time.Second,
+		func(took time.Duration, err error) bool {
+			return err == nil && took > time.Millisecond && took < time.Second
 		})
 	twice, err := l.cut(c, r)
 	if err != nil {

@@ -166,6 +166,7 @@ func (w *world) writeOne(l *link, prefix string, seq int) (*Ack, error) {
 	w.gate.mu.RLock()
 	defer w.gate.mu.RUnlock()
 	life, foreign, _ := l.at.status()
+	sent := time.Now()
 	key, n := prefix+":"+strconv.Itoa(seq), strconv.Itoa(seq)
 	l.conn.Append("SET", key, n)
 	l.conn.Append("ZADD", counters, "GT", n, prefix)
@@ -179,8 +180,11 @@ func (w *world) writeOne(l *link, prefix string, seq int) (*Ack, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Ack{Key: key, At: l.at.Name, Acked: time.Now()}
+	a := &Ack{Key: key, At: l.at.Name, Sent: sent, Acked: time.Now()}
 	now, foreignNow, _ := l.at.status()
+	if now == life {
+		a.Life = life
+	}
 	a.Foreign = foreign || foreignNow || now != life && w.wasForeign(l.at)
 	w.history.ack(a)
 	if a.Foreign {

@@ -6,8 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -18,10 +20,11 @@ import (
 // numbers to us (NFQUEUE) and waits for our word; it needs no qdisc, which many small
 // kernels don't have. See linux/netfilter/nfnetlink_queue.h for the messages.
 type delayLine struct {
-	fd    int
-	delay time.Duration
-	held  chan packet
-	wg    sync.WaitGroup
+	fd     int
+	delay  time.Duration
+	jitter bool // each packet is late by its own time, so they change places
+	held   chan packet
+	wg     sync.WaitGroup
 }
 
 type packet struct {
@@ -48,13 +51,13 @@ const (
 )
 
 // delay holds back what arrives at a member. One at a time: a second one fails.
-func (l *lab) delay(member string, by time.Duration) (undo func() error, err error) {
+func (l *lab) delay(member string, by time.Duration, jitter bool) (undo func() error, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.queues[member] != nil {
 		return nil, fmt.Errorf("delay %s: it is delayed already", member)
 	}
-	q := &delayLine{delay: by, held: make(chan packet, queueLength)}
+	q := &delayLine{delay: by, jitter: jitter, held: make(chan packet, queueLength)}
 	if q.fd, err = netlinkIn(member); err != nil {
 		return nil, fmt.Errorf("delay %s: %w", member, err)
 	}
@@ -165,8 +168,12 @@ func (q *delayLine) receive() {
 		if err != nil {
 			continue
 		}
-		due := time.Now().Add(q.delay)
+		now := time.Now()
 		for _, m := range msgs {
+			due := now.Add(q.delay)
+			if q.jitter {
+				due = now.Add(rand.N(q.delay)) //nolint:gosec // a fault, not a secret
+			}
 			if m.Header.Type == nfqPacket && len(m.Data) >= 12 {
 				// The packet's number is in the first attribute, after nfgenmsg and the attribute's head.
 				q.held <- packet{binary.BigEndian.Uint32(m.Data[8:12]), due}
@@ -175,13 +182,31 @@ func (q *delayLine) receive() {
 	}
 }
 
+// release lets packets go when they are due, until there are no more.
 func (q *delayLine) release() {
-	for p := range q.held {
-		if d := time.Until(p.due); d > 0 {
-			time.Sleep(d)
+	var waiting []packet // the first one due is the last
+	open := true
+	for open || len(waiting) > 0 {
+		var due <-chan time.Time
+		if n := len(waiting); n > 0 {
+			due = time.After(time.Until(waiting[n-1].due))
 		}
-		v := binary.BigEndian.AppendUint32(nil, verdictAccept)
-		q.send(nfqVerdict, attr(attrVerdict, binary.BigEndian.AppendUint32(v, p.id))) //nolint:errcheck // a lost packet is a fault, too
+		held := q.held
+		if !open {
+			held = nil
+		}
+		select {
+		case p, ok := <-held:
+			if open = ok; ok {
+				at, _ := slices.BinarySearchFunc(waiting, p, func(a, b packet) int { return b.due.Compare(a.due) })
+				waiting = slices.Insert(waiting, at, p)
+			}
+		case <-due:
+			p := waiting[len(waiting)-1]
+			waiting = waiting[:len(waiting)-1]
+			v := binary.BigEndian.AppendUint32(nil, verdictAccept)
+			q.send(nfqVerdict, attr(attrVerdict, binary.BigEndian.AppendUint32(v, p.id))) //nolint:errcheck // a lost packet is a fault, too
+		}
 	}
 }
 

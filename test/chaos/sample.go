@@ -18,29 +18,11 @@ import (
 
 const sampleEvery = 100 * time.Millisecond
 
-// sample is what one Redis said of itself.
-type sample struct {
-	when                       time.Time
-	role, follows, link, runID string
-	replid                     string
-	offset                     string
-	keys                       int
-	busy                       bool // loading or in a full sync
-	stranger                   bool // it has a foreign key
-	err                        error
-}
-
-func (s sample) String() string {
-	if s.err != nil {
-		return s.err.Error()
-	}
-	return fmt.Sprintf("%s of %s link=%s keys=%d offset=%s busy=%v", s.role, s.follows, s.link, s.keys, s.offset, s.busy)
-}
-
 // observe samples one Redis until ctx ends: role, number of keys, and which of the last
 // acknowledged keys it has.
 func (w *world) observe(ctx context.Context, h *host) {
-	most, lifeOfMost, last := 0, 0, ""
+	last, lifeSeen := "", 0
+	var have copied
 	every(ctx, func() error {
 		conn, err := wire.Dial(ctx, h.addr(), wire.Options{Timeout: ioTimeout})
 		if err != nil {
@@ -60,9 +42,8 @@ func (w *world) observe(ctx context.Context, h *host) {
 				return err
 			}
 			w.sampled(h, s)
-			if life != lifeOfMost && !s.busy {
-				most, lifeOfMost = 0, life
-				if !foreign {
+			if life != lifeSeen && !s.busy {
+				if lifeSeen = life; !foreign {
 					w.found(h, s.keys)
 				}
 			}
@@ -70,25 +51,13 @@ func (w *world) observe(ctx context.Context, h *host) {
 				w.timeline.add("sample", "%s is %s", h.Name, s)
 				last = text
 			}
-			w.notWiped(h, s, &most, foreign)
+			if why := have.see(life, foreign, s); why != "" {
+				w.once("wiped "+h.Name, "%s: %s", h.Name, why)
+			}
 			sleep(ctx, sampleEvery)
 		}
 		return nil
 	})
-}
-
-// notWiped: keys are only ever added, so a process has never much less than before.
-func (w *world) notWiped(h *host, s sample, most *int, foreign bool) {
-	switch {
-	case s.busy:
-	case foreign && !s.stranger:
-		w.once("foreign wiped", "the foreign Redis at %s has lost its keys: it is %s", h.Name, s)
-	case foreign && s.role == "master" && s.keys > foreignKeys:
-		w.once("foreign written", "somebody writes to the foreign Redis at %s: it is %s", h.Name, s)
-	case !foreign && s.keys < *most/2:
-		w.once("wiped "+h.Name, "%s had %d keys and has %d (%s)", h.Name, *most, s.keys, s)
-	}
-	*most = max(*most, s.keys)
 }
 
 // found remembers with how many keys the present life of a Redis was first seen.
@@ -128,7 +97,8 @@ func (w *world) look(conn *wire.Conn, h *host, life int, foreign bool) (sample, 
 	}
 	conn.Append("INFO")
 	conn.Append("DBSIZE")
-	conn.Append(append([]string{"MGET", foreignKey}, keys...)...)
+	known := append([]string{foreignKey}, marks()...)
+	conn.Append(append(append([]string{"MGET"}, known...), keys...)...)
 	if err := conn.Flush(); err != nil {
 		return sample{}, err
 	}
@@ -147,7 +117,12 @@ func (w *world) look(conn *wire.Conn, h *host, life int, foreign bool) (sample, 
 	}
 	if !s.busy && replies[2].Kind == wire.Array {
 		s.stranger = replies[2].Items[0].Kind == wire.Bulk
-		for i, item := range replies[2].Items[1:] {
+		for _, item := range replies[2].Items[1:len(known)] {
+			if item.Kind == wire.Bulk {
+				s.marks++
+			}
+		}
+		for i, item := range replies[2].Items[len(known):] {
 			if item.Kind == wire.Bulk {
 				w.history.saw(keys[i], h.Name, Sight{life, s.when})
 			}
@@ -245,16 +220,38 @@ func (w *world) leader(ctx context.Context) *host {
 	return nil
 }
 
-// learnMoves reads the watchers' history.
+// learnMoves reads the watchers' histories: all must tell the same of an epoch. The
+// leader's is complete.
 func (w *world) learnMoves(ctx context.Context) error {
-	h := w.leader(ctx)
-	if h == nil {
+	leader := w.leader(ctx)
+	if leader == nil {
 		return fmt.Errorf("read the history: nobody leads")
 	}
-	var a httpapi.History
-	if _, err := w.ask(ctx, h, http.MethodGet, "/v1/masters/"+masterName+"/history", &a); err != nil {
-		return err
+	for _, h := range w.watchers {
+		var a httpapi.History
+		if _, err := w.ask(ctx, h, http.MethodGet, "/v1/masters/"+masterName+"/history", &a); err != nil {
+			return err
+		}
+		for _, r := range a.Records {
+			p := plan{Kind: r.Kind, Watcher: h.Name}
+			if r.From != nil {
+				p.From = w.nameOf(r.From.Address)
+			}
+			if r.To != nil {
+				p.To = w.nameOf(r.To.Address)
+			}
+			if r.Kind != "held" {
+				w.history.planned(r.EpochNumber, p)
+			}
+		}
+		if h == leader {
+			w.takeMoves(a)
+		}
 	}
+	return nil
+}
+
+func (w *world) takeMoves(a httpapi.History) {
 	hist := w.history
 	hist.mu.Lock()
 	defer hist.mu.Unlock()
@@ -267,12 +264,16 @@ func (w *world) learnMoves(ctx context.Context) error {
 		if _, known := hist.moves[r.EpochNumber]; known || r.To == nil || r.Kind == "aborted" || r.Kind == "held" {
 			continue
 		}
-		m := Move{Epoch: r.EpochNumber, Kind: r.Kind, To: w.nameOf(r.To.Address), Told: hist.first[r.EpochNumber].When}
-		if r.From != nil {
-			m.From = w.nameOf(r.From.Address)
-		}
+		m := Move{Epoch: r.EpochNumber, Kind: r.Kind, To: w.nameOf(r.To.Address), Told: hist.first[r.EpochNumber].When, Fenced: r.Fenced}
 		if m.Told.IsZero() {
 			m.Told = time.Now()
+		}
+		if r.From != nil {
+			m.From = w.nameOf(r.From.Address)
+			// A process that began in the middle of the plan is not the one that was fenced.
+			if from := w.redisAt(r.From.Address); from != nil && from.lifeAt(m.Told) == from.lifeAt(m.Told.Add(-untold)) {
+				m.FromLife = from.lifeAt(m.Told)
+			}
 		}
 		if to := w.redisAt(r.To.Address); to != nil {
 			m.Life = to.lifeAt(m.Told)
@@ -280,7 +281,6 @@ func (w *world) learnMoves(ctx context.Context) error {
 		hist.moves[r.EpochNumber] = m
 		w.timeline.add("move", "epoch %d %s %s -> %s fenced=%v: %s; %s", m.Epoch, m.Kind, m.From, m.To, r.Fenced, r.Why, r.Result)
 	}
-	return nil
 }
 
 func (w *world) nameOf(addr string) string {

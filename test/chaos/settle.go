@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,7 +14,7 @@ import (
 	"time"
 
 	"github.com/triwatch/triwatch/cmd/triwatch/httpapi"
-	"github.com/triwatch/triwatch/test/trio"
+	"github.com/triwatch/triwatch/test/faults"
 	"github.com/triwatch/triwatch/test/writer/wire"
 )
 
@@ -26,7 +27,7 @@ const (
 )
 
 // round plays a round and waits until all is well again; false ends the schedule.
-func (w *world) round(ctx context.Context, n int, r Round) bool {
+func (w *world) round(ctx context.Context, n int, r faults.Round) bool {
 	w.timeline.add("ROUND", "%d, calm=%v", n, r.Calm)
 	start, before, plans := time.Now(), w.history.now(), w.plans
 	w.play(ctx, r)
@@ -53,7 +54,10 @@ func (w *world) round(ctx context.Context, n int, r Round) bool {
 		w.compareAll(ctx, start, rec)
 	}
 	if r.Calm {
-		w.wasCalm(start, before, plans)
+		w.wasCalm(rec, start, before, plans)
+	}
+	for _, text := range rec.Unfenced() {
+		w.once("unfenced "+text, "%s", text)
 	}
 	for _, text := range rec.TwoMasters(fencedLimit) {
 		w.once("two masters", "%s", text)
@@ -65,24 +69,30 @@ func (w *world) round(ctx context.Context, n int, r Round) bool {
 }
 
 // wasCalm: no plan was begun since a round's beginning, unless this machine stood still.
-func (w *world) wasCalm(start time.Time, before Told, plans int) {
-	after := w.history.now()
-	if after.Epoch == before.Epoch && w.plans == plans {
-		return
-	}
-	if still := w.history.stoodStill(start); still > 0 {
+func (w *world) wasCalm(rec Record, start time.Time, before Told, plans int) {
+	why := notCalm(before, w.history.now(), plans, w.plans)
+	if still := rec.stoodStill(start); why != "" && still > 0 {
 		w.timeline.add("ROUND", "not calm, but the machine stood still for %v", still)
-		return
+	} else if why != "" {
+		w.history.violate("%s", why)
 	}
-	w.history.violate("a plan was begun in a calm round: epoch %d of %s became %d of %s", before.Epoch, before.Master, after.Epoch, after.Master)
 }
 
-// wait waits for a condition and starts again meanwhile what ends by itself.
-func (w *world) wait(ctx context.Context, limit time.Duration, cond func() error) error {
-	return trio.Wait(ctx, limit, func() error {
+// wait waits for a condition, as long as a bound and this machine's standstills in the
+// meantime allow, and starts again meanwhile what ends by itself.
+func (w *world) wait(ctx context.Context, bound time.Duration, cond func() error) error {
+	start := time.Now()
+	for {
 		w.revive()
-		return cond()
-	})
+		err := cond()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if late(time.Since(start), bound, w.history.stalled(start)) {
+			return fmt.Errorf("not within %v, of which this machine stood still for %v; last seen: %w", time.Since(start).Round(time.Millisecond), w.history.stalled(start), err)
+		}
+		sleep(ctx, 10*time.Millisecond)
+	}
 }
 
 // written: a write through Sentinel was acknowledged since then.
@@ -103,7 +113,7 @@ func (w *world) steady(ctx context.Context) error {
 			return fmt.Errorf("%s: status %d, %w", h.Name, status, err)
 		}
 		m := a.Master
-		if a.Stale || !a.HasQuorum || a.Reachable != len(w.watchers) || m.State != "ok" || m.Plan != nil {
+		if a.Stale || !a.HasQuorum || a.Watchers != len(w.watchers) || a.Reachable != len(w.watchers) || m.State != "ok" || m.Plan != nil {
 			return fmt.Errorf("%s: %q (%s), plan %v, %d of %d watchers, stale=%v", h.Name, m.State, m.Note, m.Plan, a.Reachable, a.Watchers, a.Stale)
 		}
 		if i > 0 && (m.EpochNumber != epoch || w.nameOf(m.Current.Address) != master) {
@@ -196,17 +206,18 @@ func (w *world) compareAll(ctx context.Context, start time.Time, rec Record) {
 // the master, so nobody has less now.
 func (w *world) bestDiskWon(nobody time.Time, size int) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	born := maps.Clone(w.born)
+	w.mu.Unlock()
 	for _, h := range w.redis {
 		h.mu.Lock()
 		began := h.begun[len(h.begun)-1]
 		h.mu.Unlock()
 		if began.Before(nobody) {
-			continue
+			delete(born, h.Name)
 		}
-		if keys := w.born[h.Name]; size < keys {
-			w.history.violate("%s came back with %d keys, and now all have %d", h.Name, keys, size)
-		}
+	}
+	if why := worseThanDisk(born, size); why != "" {
+		w.history.violate("%s", why)
 	}
 }
 

@@ -14,21 +14,20 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/triwatch/triwatch/test/faults"
 	"github.com/triwatch/triwatch/test/proc"
 	"github.com/triwatch/triwatch/test/trio"
 	"github.com/triwatch/triwatch/test/writer/wire"
 )
 
 const (
-	baseKeys    = 3000 // there before the first fault
-	startLimit  = 60 * time.Second
-	standstills = 200 * time.Millisecond
+	startLimit = 60 * time.Second
 )
 
 // world is one lab with everything that runs in it, for one schedule.
 type world struct {
 	dir      string
-	schedule Schedule
+	schedule faults.Schedule
 	lab      *lab
 	redis    []*host
 	watchers []*host
@@ -53,7 +52,7 @@ type world struct {
 }
 
 // newWorld starts everything and waits until it is steady under load.
-func newWorld(ctx context.Context, dir string, s Schedule) (*world, error) {
+func newWorld(ctx context.Context, dir string, s faults.Schedule) (*world, error) {
 	t := newTimeline()
 	w := &world{
 		dir: dir, schedule: s, timeline: t, history: newHistory(t), samples: map[string]sample{}, reported: map[string]bool{},
@@ -171,8 +170,10 @@ func (w *world) standstills(ctx context.Context) {
 	for last := time.Now(); ctx.Err() == nil; {
 		sleep(ctx, 10*time.Millisecond)
 		now := time.Now()
-		if d := now.Sub(last); d > standstills {
-			w.timeline.add("machine", "stood still for %v", d)
+		if d := now.Sub(last); d > noticeable {
+			if d >= standstill {
+				w.timeline.add("machine", "stood still for %v", d)
+			}
 			w.history.mu.Lock()
 			w.history.stands = append(w.history.stands, Fault{From: last, To: now})
 			w.history.mu.Unlock()

@@ -1,8 +1,9 @@
-package chaos
+package faults
 
 import (
 	"bufio"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +16,7 @@ type Verb string
 // The verbs. A fault with a duration is undone by itself when it is over.
 const (
 	Kill     Verb = "kill"     // a Redis: SIGKILL, back with what is on its disk; a watcher: SIGKILL, back with its store
-	Empty    Verb = "empty"    // a Redis: SIGKILL, back without its files
+	Empty    Verb = "empty"    // SIGKILL, back without its files; a watcher is somebody else then
 	Restart  Verb = "restart"  // SIGTERM, then back
 	Reuse    Verb = "reuse"    // a Redis: SIGKILL, and another Redis with other data gets its address
 	Freeze   Verb = "freeze"   // SIGSTOP
@@ -30,6 +31,8 @@ const (
 	Handover Verb = "handover" // asked over HTTP
 	Failover Verb = "failover" // asked as SENTINEL FAILOVER
 	Idle     Verb = "idle"     // clients stop writing
+	Hangup   Verb = "hangup"   // a Redis: CLIENT KILL of every connection that is no replica's
+	Jitter   Verb = "jitter"   // all that reaches A comes late by up to an amount, in another order
 )
 
 // shape says what a verb wants: how many targets, whether an amount, whether a time.
@@ -42,8 +45,11 @@ var shapes = map[Verb]shape{
 	Kill: {1, false, true}, Empty: {1, false, true}, Restart: {1, false, true}, Reuse: {1, false, true}, Freeze: {1, false, true},
 	Cut: {2, false, true}, OneWay: {2, false, true}, Lose: {1, true, true}, Delay: {1, true, true}, Clock: {1, true, true},
 	Boot: {1, true, true}, Full: {1, false, true}, Starve: {0, true, true}, Handover: {0, false, false}, Failover: {0, false, false},
-	Idle: {0, false, true},
+	Idle: {0, false, true}, Hangup: {1, false, false}, Jitter: {1, true, true},
 }
+
+// Verbs lists all that there are.
+func Verbs() []Verb { return slices.Sorted(maps.Keys(shapes)) }
 
 // Event is one fault of a schedule.
 type Event struct {

@@ -1,4 +1,4 @@
-package chaos
+package faults
 
 import (
 	"math/rand/v2"
@@ -71,36 +71,50 @@ func (d draw) watcher() string { return pick(d, "leader", "leader", "follower", 
 // because two others then have everything that has to survive.
 func mixed(d draw) Round {
 	var r Round
-	costly := false
+	costly, forgets := false, false
 	for range 2 + d.IntN(4) {
 		e := d.fault()
-		if e.costly() && costly {
+		if e.Costly() && costly || e.forgets() && forgets {
 			e = d.network()
 		}
-		costly = costly || e.costly()
+		costly, forgets = costly || e.Costly(), forgets || e.forgets()
 		r.Events = append(r.Events, e)
 	}
 	return r
 }
 
-// costly reports whether the event may destroy a copy of the data.
-func (e Event) costly() bool {
+// Costly reports whether the event may destroy a copy of the data. A round has one such
+// event at most, or ends all Redis at once.
+func (e Event) Costly() bool {
 	switch e.Verb {
-	case Empty, Reuse:
+	case Reuse:
 		return true
-	case Kill, Restart:
-		return e.A[0] != 'w' && e.A != "leader" && e.A != "follower"
+	case Empty, Kill, Restart:
+		return !e.ofWatcher()
 	default:
 		return false
 	}
 }
+
+// ofWatcher reports whether the first target is one of the watchers, or all of them.
+func (e Event) ofWatcher() bool {
+	return e.A != "" && e.A[0] == 'w' || e.A == "leader" || e.A == "follower"
+}
+
+// forgets reports whether a watcher loses its store: of two at once nobody could tell
+// what was committed, and a person has to say so.
+func (e Event) forgets() bool { return e.Verb == Empty && e.ofWatcher() }
 
 func (d draw) fault() Event {
 	if d.IntN(2) == 0 {
 		return d.network()
 	}
 	long := d.span(200*time.Millisecond, 5*time.Second)
-	switch d.IntN(14) {
+	switch d.IntN(16) {
+	case 14:
+		return Event{At: d.at(), Verb: Empty, A: d.watcher(), For: d.span(1*time.Millisecond, 2*time.Second)}
+	case 15:
+		return Event{At: d.at(), Verb: Hangup, A: d.redis()}
 	case 0, 1:
 		return Event{At: d.at(), Verb: Kill, A: d.redis(), For: pick(d, 0, d.span(0, time.Second), long) + time.Millisecond}
 	case 2:
@@ -135,7 +149,9 @@ func (d draw) clock() Event {
 
 func (d draw) network() Event {
 	e := Event{At: d.at(), For: d.span(300*time.Millisecond, 5*time.Second)}
-	switch d.IntN(10) {
+	switch d.IntN(11) {
+	case 9:
+		e.Verb, e.A, e.Amount = Jitter, pick(d, d.redis(), d.watcher()), pick(d, "2ms", "30ms", "150ms")
 	case 0, 1:
 		e.Verb, e.A, e.B = pick(d, Cut, Cut, OneWay), d.redis(), "watchers"
 	case 2:
@@ -175,6 +191,9 @@ func calm(d draw) Round {
 		[]Event{{At: at, Verb: Kill, A: "leader", For: long}},
 		[]Event{{At: at, Verb: Full, A: one, For: long}},
 		[]Event{{At: at, Verb: Freeze, A: "watchers", For: long}},
+		[]Event{{At: at, Verb: Hangup, A: "master"}, {At: at + briefly, Verb: Hangup, A: "replicas"}, {At: at + 2*briefly, Verb: Hangup, A: "redis"}},
+		[]Event{{At: at, Verb: Empty, A: one, For: briefly}},
+		[]Event{{At: at, Verb: Jitter, A: "master", Amount: "20ms", For: long}},
 	)
 	return Round{Calm: true, Events: e}
 }
