@@ -221,14 +221,16 @@ const streamRate = 1000
 
 // testify takes up an INFO of a replica as testimony about its master. follows tells
 // whether it follows that one, since is when suspicion began, negative if there is none.
-func (o *observation) testify(follows bool, masterRun string, at, since Time) {
+// A replica that was not heard between the beginning of a run and suspicion is a witness
+// all the same if it has the stream of that run, which has an id of its own.
+func (o *observation) testify(follows bool, l Lineage, at, since Time) {
 	i := o.info
 	if i == nil || i.Role != RoleReplica || !follows {
 		o.streamed = ""
 		return
 	}
-	if i.LinkUp && !i.Syncing && since < 0 {
-		o.streamed = masterRun
+	if i.LinkUp && !i.Syncing && (since < 0 || i.ReplID == l.ReplID) {
+		o.streamed = l.RunID
 	}
 	if since < 0 || at < since {
 		o.recent[2], o.recent[1], o.recent[0] = o.recent[1], o.recent[0], sample{i.Offset, at}

@@ -297,7 +297,7 @@ func (s *State) afterInfo(o *observation, p Probe, runBefore string, heard Time)
 	if o.id == s.com.Master.Instance {
 		return
 	}
-	o.testify(s.followsMaster(o.info), s.masterRun(), p.Asked, s.suspect)
+	o.testify(s.followsMaster(o.info), s.com.Lineage, p.Asked, s.suspect)
 }
 
 // followsMaster reports whether an instance follows the committed master, whatever it
