@@ -35,8 +35,8 @@ race: redis ## Run the tests under the race detector
 	$(GO) test -race -timeout 20m ./...
 
 .PHONY: sim
-sim: ## Run 10 000 simulated schedules
-	$(GO) test -timeout 15m ./test/sim -run TestSchedules -sim.seeds 10000
+sim: ## Run 10 000 simulated schedules, and 10 000 of those of chaos
+	$(GO) test -timeout 15m ./test/sim -run 'TestSchedules|TestChaosSchedules' -sim.seeds 10000
 
 .PHONY: chaos-needs
 chaos-needs: redis

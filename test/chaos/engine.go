@@ -216,6 +216,9 @@ func (w *world) one(ev faults.Event, h *host) (undo func() error, err error) {
 		if err := h.end(false); err != nil {
 			return nil, err
 		}
+		if !h.isRedis() {
+			w.history.newborn(h.Name)
+		}
 		return h.start, h.wipe()
 	case faults.Reuse:
 		return w.reuse(h)

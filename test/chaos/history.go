@@ -169,6 +169,14 @@ func (h *history) told(t Told) {
 	}
 }
 
+// newborn forgets what a watcher told: its store and its file are gone, and whoever is
+// there next tells what the file says, epoch 0, until it has joined.
+func (h *history) newborn(watcher string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.lastTold, watcher)
+}
+
 // now is the highest epoch that was told, with its master.
 func (h *history) now() Told {
 	h.mu.Lock()

@@ -172,6 +172,8 @@ func (c *checker) begun(cmd sentinel.Command, before sentinel.Committed) {
 func (c *checker) fit(in *instance, e sentinel.Epoch, known time.Duration) {
 	f := in.facts
 	switch {
+	case in.foreign && c.w.now-in.bootAt > known:
+		c.w.violate("epoch %s names %s, where a stranger lives", e, in)
 	case c.long(f.down, known):
 		c.w.violate("epoch %s names %s, which is down", e, in)
 	case c.long(f.frozen, known):
@@ -274,7 +276,11 @@ func (c *checker) unfencing(a *action, late bool) {
 func (c *checker) replicating(a *action, late bool) {
 	ref := c.w.raft.committed()
 	p := ref.Plan
-	if a.in.isMaster() && !late && a.in.bootAt < a.sent {
+	switch {
+	case !a.in.isMaster() || late || a.in.bootAt >= a.sent:
+	case a.in.lastLate >= 0 && a.sent-a.in.lastLate < heldUp:
+		c.late++ // a late order made it master after it was last heard: nobody was told of it
+	default:
 		c.w.violate("%s is a master and told by %s to follow %s before it was fenced", a.in, a.wt, a.do.To)
 	}
 	planned := p != nil && p.Phase >= sentinel.PhasePromoting && p.New.Addr == a.do.To
@@ -290,6 +296,10 @@ func (c *checker) replicating(a *action, late bool) {
 // wiped: no copy is replaced by one with less because triwatch said so.
 func (c *checker) wiped(l *link) {
 	old, now := l.dst.ds, l.copied
+	if l.dst.foreign {
+		c.w.violate("%s, where a stranger lives, is wiped by a full sync from %s", l.dst, l.src)
+		return
+	}
 	emptied := old.keys() > 0 && now.keys() == 0
 	if !emptied && common(c.guaranteed, old) <= common(c.guaranteed, now) {
 		return
@@ -308,7 +318,7 @@ func (c *checker) wiped(l *link) {
 // acknowledged: a client was told that its write is safe.
 func (c *checker) acknowledged(in *instance, _ int32) {
 	c.acked++
-	if in == c.holder && in.ds.includes(c.guaranteed) {
+	if in == c.holder && !in.foreign && in.ds.includes(c.guaranteed) {
 		c.guaranteed = in.ds
 	}
 }

@@ -23,7 +23,7 @@ func (c *client) write() {
 	w := c.w
 	w.after(w.writeEvery/2+w.upTo(w.writeEvery), c.write)
 	wt := w.watchers[w.rng.IntN(len(w.watchers))]
-	if !wt.running() || wt.state() == nil {
+	if w.idle > 0 || !wt.running() || wt.state() == nil {
 		return
 	}
 	in := w.at(wt.state().Served().Addr)

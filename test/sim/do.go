@@ -182,7 +182,7 @@ func (a *action) write(inc int) {
 		}
 		return
 	}
-	d := w.net.delay()
+	d := w.net.delay() + w.net.extra(in.node)
 	if w.lateWrites > 0 && w.chance(w.lateWrites) {
 		d += w.upTo(a.do.Timeout + raftLease)
 	}
@@ -216,6 +216,9 @@ func (a *action) land(late bool) (refused string) {
 	switch a.do.Op {
 	case sentinel.OpPromote:
 		w.check.promoting(a, late)
+		if late && !in.isMaster() {
+			in.lastLate = w.now
+		}
 		if refused = in.noOne(); refused == "" {
 			in.rewrite(sentinel.Addr{})
 		}
@@ -249,10 +252,10 @@ func (a *action) verify() {
 	w := a.wt.w
 	switch a.do.Op {
 	case sentinel.OpSetPing:
-		w.after(w.net.delay(), func() { a.end(sentinel.OutcomeOK, nil, "10") })
+		w.after(w.net.delay()+w.net.extra(a.wt.i), func() { a.end(sentinel.OutcomeOK, nil, "10") })
 		return
 	case sentinel.OpPauseWrites, sentinel.OpUnpause, sentinel.OpKillClients:
-		w.after(w.net.delay(), func() { a.end(sentinel.OutcomeOK, nil, "") })
+		w.after(w.net.delay()+w.net.extra(a.wt.i), func() { a.end(sentinel.OutcomeOK, nil, "") })
 		return
 	default:
 	}

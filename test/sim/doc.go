@@ -21,6 +21,10 @@
 // prints the whole trace of seed N. To run more: -sim.seeds=10000 -sim.from=2000. To see
 // that the schedules notice broken guards: -run TestGuardsAreNeeded -sim.mutate -v.
 //
+// The schedules of test/chaos are played here as well (package test/faults has the format
+// and a table of what becomes of each fault): TestChaosSchedules plays those of seeds, or the
+// one of a file with -sim.file; TestKeptChaosSchedules those that test/chaos keeps.
+//
 // What is simplified. The log is not Raft: a leader is chosen, not elected, among those
 // that hold every committed entry and reach a majority; what is under way when it goes
 // may or may not be committed by the next. The network is TCP seen from above: what

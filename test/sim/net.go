@@ -11,6 +11,13 @@ type network struct {
 	blocked []int // by from*n+to, counts overlapping partitions
 	loss    float64
 	slow    time.Duration
+	at      []lateness // by node
+}
+
+// lateness is what befalls what reaches a node: on top of what befalls everything.
+type lateness struct {
+	loss          float64
+	delay, jitter time.Duration
 }
 
 const retransmit = 200 * time.Millisecond
@@ -26,6 +33,19 @@ func (n *network) delay() time.Duration {
 		d += n.w.upTo(n.slow)
 	}
 	for try := retransmit; n.loss > 0 && n.w.chance(n.loss) && try < 2*time.Second; try *= 2 {
+		d += try
+	}
+	return d
+}
+
+// extra is by how much a packet is later because of faults at the node that it goes to.
+func (n *network) extra(to int) time.Duration {
+	f := n.at[to]
+	d := f.delay
+	if f.jitter > 0 {
+		d += n.w.upTo(f.jitter)
+	}
+	for try := retransmit; f.loss > 0 && n.w.chance(f.loss) && try < 2*time.Second; try *= 2 {
 		d += try
 	}
 	return d

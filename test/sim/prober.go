@@ -239,9 +239,9 @@ func (p *prober) begin() {
 func (w *world) roundTrip(from int, in *instance, conn int, timeout time.Duration, withInfo, full bool, done func(outcome)) {
 	asked := w.now
 	expired := func() { w.after(asked+timeout-w.now, func() { done(outcome{reply: sentinel.ReplyTimeout}) }) }
-	there := w.net.delay()
+	there := w.net.delay() + w.net.extra(in.node)
 	if conn == 0 {
-		there += 2 * w.net.delay()
+		there += 2*w.net.delay() + w.net.extra(in.node) + w.net.extra(from)
 	}
 	if !w.net.ok(from, in.node) || there > timeout {
 		expired()
@@ -277,7 +277,7 @@ func (w *world) roundTrip(from int, in *instance, conn int, timeout time.Duratio
 // answer is what the instance does with a probe; it reports whether the reply will
 // be there by the deadline.
 func (w *world) answer(from int, in *instance, conn int, deadline time.Duration, withInfo, full bool, done func(outcome)) bool {
-	back := w.net.delay()
+	back := w.net.delay() + w.net.extra(from)
 	if !w.net.ok(in.node, from) || w.now+back > deadline {
 		return false
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/triwatch/triwatch/sentinel"
@@ -70,6 +71,9 @@ func (r *raft) reaches(i int) bool {
 	}
 	n := 0
 	for j, other := range w.watchers {
+		if other.full || other.learning {
+			continue
+		}
 		if i == j || (other.running() && w.net.both(i, j)) {
 			n++
 		}
@@ -84,6 +88,10 @@ func (r *raft) replicate() {
 			continue
 		}
 		wt.leader = r.leader
+		if wt.full && j != r.leader {
+			continue
+		}
+		wt.learning = false
 		if r.held[j] < len(r.log) || wt.applied < r.held[j] {
 			r.held[j] = len(r.log)
 			r.w.after(r.w.upTo(50*time.Millisecond), func() { wt.apply(r.held[j]) })
@@ -95,7 +103,7 @@ func (r *raft) replicate() {
 func (r *raft) elect(not int) {
 	var able []int
 	for i := range r.w.watchers {
-		if i != not && r.held[i] == len(r.log) && r.reaches(i) {
+		if wt := r.w.watchers[i]; i != not && !wt.full && !wt.learning && r.held[i] == len(r.log) && r.reaches(i) {
 			able = append(able, i)
 		}
 	}
@@ -186,12 +194,33 @@ func (r *raft) propose(wt *watcher, cmd sentinel.Command) {
 		r.w.after(r.w.upTo(raftLease), func() { wt.proposed(p, result, "not the leader") })
 		return
 	}
+	if wt.full {
+		r.w.after(0, func() { wt.proposed(p, sentinel.OutcomeUnknown, "the log cannot be written") })
+		r.stepDown(0)
+		return
+	}
 	r.pending = append(r.pending, p)
 	d := r.w.between(400*time.Microsecond, 3*time.Millisecond)
 	if r.w.chance(0.05) {
 		d += r.w.upTo(80 * time.Millisecond) // a slow fsync
 	}
-	r.w.after(d, func() { r.tryCommit(p) })
+	r.w.after(d+r.trip(), func() { r.tryCommit(p) })
+}
+
+// trip is by how much a commit is later because of faults of the network: the leader
+// needs as many others as make a majority, the nearest first.
+func (r *raft) trip() time.Duration {
+	var trips []time.Duration
+	for j, wt := range r.w.watchers {
+		if j != r.leader && wt.running() && r.w.net.both(r.leader, j) {
+			trips = append(trips, r.w.net.extra(j)+r.w.net.extra(r.leader))
+		}
+	}
+	slices.Sort(trips)
+	if n := len(r.w.watchers) / 2; n <= len(trips) {
+		return trips[n-1]
+	}
+	return 0
 }
 
 // tryCommit commits everything up to a proposal if a majority is in reach.
@@ -236,7 +265,7 @@ func (r *raft) commit(cmd sentinel.Command) sentinel.Result {
 		switch {
 		case j == r.leader:
 			r.held[j] = n
-		case wt.running() && w.net.both(r.leader, j) && r.held[j] == n-1:
+		case wt.running() && !wt.full && w.net.both(r.leader, j) && r.held[j] == n-1:
 			r.held[j] = n
 			w.after(w.between(time.Millisecond, 99*time.Millisecond), func() { wt.apply(n) })
 		}

@@ -14,9 +14,13 @@ const (
 	bootStatic  bootMode = iota // the command line: the first is master, the others follow it
 	bootRewrite                 // what the last CONFIG REWRITE wrote
 	bootBorn                    // replicaof 127.0.0.1 0, as in deploy/
+	bootLab                     // as in test/chaos: static at first, born afterwards
+	bootMasters                 // static at first; what comes back is a master
 )
 
-func (b bootMode) String() string { return [...]string{"static", "rewrite", "born"}[b] }
+func (b bootMode) String() string {
+	return [...]string{"static", "rewrite", "born", "lab", "masters"}[b]
+}
 
 // persistMode says what a killed process finds again.
 type persistMode int
@@ -31,8 +35,9 @@ func (p persistMode) String() string { return [...]string{"none", "rdb", "aof"}[
 
 // bootData modifies a start.
 type bootData struct {
-	fresh bool // the first start ever
-	empty bool // the disk is gone
+	fresh   bool // the first start ever
+	empty   bool // the disk is gone
+	foreign bool // somebody else's Redis, a master with data
 }
 
 // saved is an RDB file.
@@ -50,7 +55,8 @@ type instance struct {
 	id      sentinel.InstanceID
 
 	up, frozen, silentDead bool
-	inc                    int // counts processes
+	foreign                bool // somebody else's
+	inc                    int  // counts processes
 	bootAt                 time.Duration
 	runID                  string
 	master                 sentinel.Addr // zero: is a master
@@ -79,12 +85,14 @@ type instance struct {
 	lastPromoted time.Duration
 	// ownLoss is when it last lost data by following somebody on its own.
 	ownLoss time.Duration
-	facts   facts
+	// lastLate is when an order that was held up last made it master.
+	lastLate time.Duration
+	facts    facts
 }
 
 func newInstance(w *world, i int) *instance {
 	a := sentinel.Addr{Host: fmt.Sprintf("10.0.0.%d", 21+i), Port: 6379}
-	return &instance{w: w, i: i, node: w.setup.watchers + i, addr: a, id: sentinel.InstanceID(a.String()), ordered: -1, fencedAt: -1, lastPromoted: -1, ownLoss: -1}
+	return &instance{w: w, i: i, node: w.setup.watchers + i, addr: a, id: sentinel.InstanceID(a.String()), ordered: -1, fencedAt: -1, lastPromoted: -1, ownLoss: -1, lastLate: -1}
 }
 
 func (in *instance) String() string { return fmt.Sprintf("r%d", in.i) }
@@ -109,7 +117,10 @@ func (in *instance) start(b bootData) {
 	in.link, in.replicas, in.cached, in.everUp, in.downSince, in.backlog = nil, nil, false, false, -1, -1
 	in.pingPeriod, in.crons, in.pausedUntil, in.pausedQ, in.queued = 10, 0, 0, nil, nil
 	in.ordered, in.fencedAt = -1, -1
-	in.master = in.bootMaster(b.fresh)
+	in.foreign = b.foreign
+	if in.master = (sentinel.Addr{}); !b.foreign {
+		in.master = in.bootMaster(b.fresh)
+	}
 	in.load(b)
 	if in.ds.keys() > 0 {
 		in.loading = true
@@ -133,6 +144,15 @@ func (in *instance) bootMaster(fresh bool) sentinel.Addr {
 	switch in.w.boot {
 	case bootBorn:
 		in.conf = sentinel.FenceAddr
+	case bootLab, bootMasters:
+		switch {
+		case fresh && in.i > 0:
+			in.conf = in.w.insts[0].addr
+		case fresh || in.w.boot == bootMasters:
+			in.conf = sentinel.Addr{}
+		default:
+			in.conf = sentinel.FenceAddr
+		}
 	case bootStatic:
 		in.conf = sentinel.Addr{}
 		if in.i > 0 {
@@ -150,6 +170,10 @@ func (in *instance) bootMaster(fresh bool) sentinel.Addr {
 func (in *instance) load(b bootData) {
 	w := in.w
 	switch {
+	case b.foreign:
+		in.ds = dataset{w.newBranch(dataset{}, 0), 0}
+		in.ds.b.entries = []entry{{end: 1 << 20, write: -1, writes: foreignKeys, last: -1}}
+		in.ds.pos = 1
 	case b.fresh, b.empty, w.persist == persistNone:
 		in.ds = dataset{w.newBranch(dataset{}, 0), 0}
 		in.rdb = saved{}
@@ -176,7 +200,7 @@ func (in *instance) kill(host, clean bool) {
 	}
 	in.w.faults++
 	in.w.tracef("%s dies (host=%v clean=%v) data=%s", in, host, clean, in.ds)
-	if clean && in.w.persist == persistRDB && !in.loading {
+	if clean && in.w.persist == persistRDB && !in.loading && !in.foreign {
 		in.save()
 	}
 	in.up, in.frozen, in.silentDead = false, false, host
@@ -292,7 +316,7 @@ func (in *instance) cron() {
 	if in.isMaster() && len(in.replicas) > 0 && in.crons%in.pingPeriod == 0 && !in.loading {
 		in.add(14, -1)
 	}
-	if w.persist == persistRDB && in.crons%4 == 0 && !in.loading {
+	if w.persist == persistRDB && in.crons%4 == 0 && !in.loading && !in.foreign {
 		in.save()
 	}
 }

@@ -58,7 +58,7 @@ func (l *link) dial() {
 		return
 	}
 	l.trying = true
-	l.w.after(4*l.w.net.delay(), func() {
+	l.w.after(4*l.w.net.delay()+2*l.w.net.extra(l.src.node)+2*l.w.net.extra(l.dst.node), func() {
 		l.trying = false
 		if !l.alive() || l.state != linkConnecting {
 			return
@@ -198,7 +198,7 @@ func (l *link) pump(d time.Duration) {
 	}
 	l.pumping = true
 	upto := l.src.ds
-	l.w.after(d, func() {
+	l.w.after(d+l.w.net.extra(l.dst.node), func() {
 		l.pumping = false
 		if !l.alive() || !l.w.net.ok(l.src.node, l.dst.node) || l.dst.frozen {
 			return // healed and thaw pump again
@@ -245,7 +245,7 @@ func (l *link) keepalive() {
 
 // reset is the other side's RST, if it gets through.
 func (l *link) reset(d time.Duration) {
-	l.w.after(d, func() {
+	l.w.after(d+l.w.net.extra(l.dst.node), func() {
 		if l.alive() && l.w.net.ok(l.src.node, l.dst.node) {
 			l.dst.exec(l.lost)
 		}

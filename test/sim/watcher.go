@@ -15,7 +15,11 @@ type watcher struct {
 	router  *sentinel.Router
 	up      bool
 	stalled bool
-	inc     int
+	// full: its disk takes nothing any more, so it can neither vote nor lead.
+	full bool
+	// learning: its store was lost, and it has no vote until it has caught up.
+	learning bool
+	inc      int
 	// offset is how far its clock is from the world's, wall how far its wall clock.
 	offset, wall time.Duration
 	leads        bool
@@ -290,7 +294,7 @@ func (wt *watcher) send(to *watcher, ev sentinel.InputEvent) {
 		return
 	}
 	inc := to.inc
-	wt.w.after(wt.w.net.delay(), func() {
+	wt.w.after(wt.w.net.delay()+wt.w.net.extra(to.i), func() {
 		if wt.w.net.ok(wt.i, to.i) {
 			to.input(inc, ev)
 		}
@@ -332,7 +336,7 @@ func (wt *watcher) watch(a sentinel.Watch) {
 // closed is the RST of a process that ended, on the connections to it.
 func (wt *watcher) closed(in *instance, inc int) {
 	if p := wt.probers[in.i]; wt.up && p != nil && p.conn == inc && wt.w.net.ok(in.node, wt.i) {
-		wt.w.after(wt.w.net.delay(), func() { p.reset(inc) })
+		wt.w.after(wt.w.net.delay()+wt.w.net.extra(wt.i), func() { p.reset(inc) })
 	}
 }
 

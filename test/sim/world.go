@@ -51,6 +51,8 @@ type world struct {
 	faults                int           // things that went wrong, and requests
 	// lateWrites is how likely a command of the watchers is held up on its way.
 	lateWrites float64
+	// idle counts the faults that keep clients from writing.
+	idle int
 
 	tracing bool
 	lines   []string
@@ -60,7 +62,7 @@ type world struct {
 func newWorld(seed uint64, s setup, rng *rand.Rand, tracing bool) *world {
 	w := &world{setup: s, seed: seed, rng: rng, tracing: tracing}
 	n := s.watchers + s.instances
-	w.net = network{w: w, n: n, blocked: make([]int, n*n)}
+	w.net = network{w: w, n: n, blocked: make([]int, n*n), at: make([]lateness, n)}
 	for i := range s.instances {
 		w.insts = append(w.insts, newInstance(w, i))
 	}
