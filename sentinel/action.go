@@ -60,6 +60,24 @@ type (
 		Timeout time.Duration
 	}
 
+	// AskHook asks whoever people named whether an automatic failover may begin. It is
+	// answered by a HookAnswered with the same ID, or not at all: the core keeps the
+	// deadline itself. Only a leader asks.
+	AskHook struct {
+		ID     ActionID
+		Master string
+		// Epoch is what the failover's would be.
+		Epoch Epoch
+		// From is the master that is lost, To the chosen replica.
+		From, To Assignment
+		// Why is the evidence in words.
+		Why string
+		// Lost is the estimated loss in bytes, -1 if there is nothing to estimate from.
+		Lost int64
+		// Timeout is how long an answer is waited for.
+		Timeout time.Duration
+	}
+
 	// Push tells all watchers at once what was committed.
 	Push struct {
 		Master     string
@@ -87,6 +105,7 @@ func (SendAsk) action()    {}
 func (SendReport) action() {}
 func (Propose) action()    {}
 func (Do) action()         {}
+func (AskHook) action()    {}
 func (Push) action()       {}
 func (Emit) action()       {}
 func (Answer) action()     {}

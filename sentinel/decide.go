@@ -21,6 +21,7 @@ type round struct {
 func (s *State) decide() {
 	if s.com.Plan != nil || !s.com.Adopted {
 		s.round = nil
+		s.unask("a plan is under way")
 		return
 	}
 	if s.lead.beginning != never {
@@ -47,6 +48,7 @@ func (s *State) decide() {
 	if s.lead.evidence < 0 {
 		s.lead.evidence = s.now
 	}
+	s.heedChange(v)
 	if s.now < s.lead.noRoundBefore {
 		s.wake(s.lead.noRoundBefore)
 		return
@@ -82,12 +84,7 @@ func (s *State) tellVerdict(v Verdict, e Evidence) {
 			s.emit(EventHeldEnd, s.master(), "no longer held: "+v.String())
 			return
 		}
-		s.emit(EventHeld, s.master(), why)
-		if s.now >= s.lead.noHeldBefore {
-			s.lead.noHeldBefore = s.now + heldAgain
-			s.propose(Command{Type: CmdNote, Epoch: s.com.Last, Record: &Record{When: s.wall, Kind: remarkHeld, From: s.com.Master, Why: why,
-				Leader: s.me, Term: s.lead.term}})
-		}
+		s.tellHeld(why, CodeAdvances)
 	}
 	if v == VerdictAlive {
 		s.lead.back = never
@@ -97,6 +94,7 @@ func (s *State) tellVerdict(v Verdict, e Evidence) {
 	}
 	if v == VerdictAlive && was != VerdictAlive {
 		s.lead.evidence, s.told.noGood, s.told.would, s.told.waiting = -1, false, VerdictUnknown, ""
+		s.unask(v.String())
 	}
 }
 
@@ -205,10 +203,11 @@ func (s *State) begin(v Verdict, e Evidence, since Time) {
 		return
 	}
 	if s.isIdle() {
+		s.unask("nothing is done unasked")
 		s.would(v, why, choice)
 		return
 	}
-	if s.holdBack(v, why) {
+	if s.holdBack(v, why) || !s.hookAllows(v, why, choice) {
 		return
 	}
 	s.stillLate(&choice)
@@ -282,6 +281,9 @@ func (s *State) beginPlan(kind Kind, why string, choice Choice) {
 	p.Notes = []Note{
 		{0, "evidence", why},
 		{s.after(s.now), "chosen", fmt.Sprintf("%s (offset %d, %s); left out: %s", best, best.Info.Offset, choice.Reason, list(choice.LeftOut))},
+	}
+	if note, ok := s.hookNote(epoch); ok && s.lead.request == 0 {
+		p.Notes = append(p.Notes, note)
 	}
 	s.lead.beginning = s.now
 	s.wake(s.now + time.Second)

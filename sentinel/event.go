@@ -64,6 +64,37 @@ type Event struct {
 	Epoch    Epoch
 	// Reason is the sentence for people.
 	Reason string
+	// Code is a machine's word for the reason where there are several, "" otherwise.
+	Code string
+	// Leading is set when the watcher that says it leads.
+	Leading bool
+	// Move is the plan that was open when it happened, nil if none was.
+	Move *Move
+}
+
+// Codes of EventHeld.
+const (
+	// CodeAdvances means that a replica still hears the master.
+	CodeAdvances = "replica_advances"
+	// CodeVetoed means that a hook has vetoed the failover.
+	CodeVetoed = "vetoed"
+)
+
+// Move is what an event tells of a plan.
+type Move struct {
+	Kind     Kind
+	From, To Assignment
+	Why      string
+	// Lost is the estimated loss in bytes, -1 if there is nothing to estimate from.
+	Lost   int64
+	Fenced bool
+}
+
+func moveOf(p *Plan) *Move {
+	if p == nil {
+		return nil
+	}
+	return &Move{Kind: p.Kind, From: p.Old, To: p.New, Why: p.Why, Lost: p.Lost, Fenced: p.Fenced}
 }
 
 // switchPayload is +switch-master's: name, old address, new address.

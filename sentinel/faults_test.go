@@ -16,7 +16,7 @@ func (w *world) fault(t *rapid.T) {
 	r := w.set.all[rapid.IntRange(0, len(w.set.all)-1).Draw(t, "redis")]
 	wt := w.ws[rapid.IntRange(0, len(w.ws)-1).Draw(t, "watcher")]
 	switch what := rapid.SampledFrom([]string{"kill", "freeze", "thaw", "restart with data", "restart fenced", "restart empty and fenced", "cut", "mute", "heal", "lead", "nolead", "no one",
-		"handover", "lost connections", "busy", "well", "deaf", "do is lost", "do lands unseen", "proposal is lost"}).Draw(t, "fault"); what {
+		"handover", "lost connections", "busy", "well", "deaf", "do is lost", "do lands unseen", "proposal is lost", "hook"}).Draw(t, "fault"); what {
 	case "kill":
 		r.dead = true
 		r.drop()
@@ -67,13 +67,31 @@ func (w *world) fault(t *rapid.T) {
 		w.hooks = append(w.hooks, &hook{match: "do ", times: 1, land: true, outcome: sentinel.OutcomeUnknown})
 	case "proposal is lost":
 		w.hooks = append(w.hooks, &hook{match: "propose ", times: 1})
+	case "hook":
+		w.drawHook(t)
 	}
+}
+
+// drawHook has somebody asked before failovers, who answers in any way.
+func (w *world) drawHook(t *rapid.T) {
+	w.veto = nil
+	for range rapid.IntRange(1, 3).Draw(t, "answers") {
+		v := vetoing{after: rapid.SampledFrom([]time.Duration{0, ms, 40 * ms, 600 * ms}).Draw(t, "after"), lost: rapid.Bool().Draw(t, "lost")}
+		switch rapid.SampledFrom([]string{"allow", "veto", "failure"}).Draw(t, "answer") {
+		case "veto":
+			v.answer.Veto = true
+		case "failure":
+			v.answer.Failure = "broken"
+		}
+		w.veto = append(w.veto, v)
+	}
+	w.hooked(sentinel.Before{Timeout: 500 * ms, HoldOnFailure: rapid.Bool().Draw(t, "hold on failure")})
 }
 
 // heal ends all faults.
 func (w *world) heal() {
 	clear(w.cutoff)
-	w.hooks = nil
+	w.hooks, w.veto = nil, []vetoing{{}}
 	for _, r := range w.set.all {
 		r.reply, r.deaf = sentinel.ReplyOK, false
 		if r.dead {

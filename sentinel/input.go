@@ -127,6 +127,24 @@ type (
 		Detail string
 	}
 
+	// Hooks replaces what is known of who is asked before automatic failovers: by
+	// master in All, and Default for all others.
+	Hooks struct {
+		All     map[string]Before
+		Default Before
+	}
+
+	// HookAnswered is the answer to an AskHook.
+	HookAnswered struct {
+		Master string
+		ID     ActionID
+		Veto   bool
+		// Reason is the veto's, for people.
+		Reason string
+		// Failure is why there is no answer, "" if there is one.
+		Failure string
+	}
+
 	// Proposed is the outcome of a proposal that was not committed, or that the
 	// state machine refused. A committed one arrives as Applied.
 	Proposed struct {
@@ -154,23 +172,25 @@ type (
 	}
 )
 
-func (Probe) input()       {}
-func (PeerAsk) input()     {}
-func (PeerReport) input()  {}
-func (Applied) input()     {}
-func (Restored) input()    {}
-func (Wanted) input()      {}
-func (Inventories) input() {}
-func (Inventory) input()   {}
-func (Flipped) input()     {}
-func (Foreign) input()     {}
-func (Pushed) input()      {}
-func (Led) input()         {}
-func (Membership) input()  {}
-func (Known) input()       {}
-func (Done) input()        {}
-func (Proposed) input()    {}
-func (Request) input()     {}
+func (Probe) input()        {}
+func (PeerAsk) input()      {}
+func (PeerReport) input()   {}
+func (Applied) input()      {}
+func (Restored) input()     {}
+func (Wanted) input()       {}
+func (Inventories) input()  {}
+func (Inventory) input()    {}
+func (Flipped) input()      {}
+func (Foreign) input()      {}
+func (Pushed) input()       {}
+func (Led) input()          {}
+func (Membership) input()   {}
+func (Known) input()        {}
+func (Done) input()         {}
+func (Hooks) input()        {}
+func (HookAnswered) input() {}
+func (Proposed) input()     {}
+func (Request) input()      {}
 
 // Inventory is one master as its StatefulSet describes it.
 type Inventory struct {

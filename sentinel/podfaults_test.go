@@ -62,7 +62,7 @@ func (w *world) podFault(t *rapid.T) {
 	p := w.pods.all[rapid.IntRange(0, len(w.pods.all)-1).Draw(t, "pod")]
 	wt := w.ws[rapid.IntRange(0, len(w.ws)-1).Draw(t, "watcher")]
 	switch rapid.SampledFrom([]string{"delete", "delete at once", "end", "end all", "restart empty", "restart", "freeze", "thaw", "cut", "mute", "heal", "lead", "nolead",
-		"handover", "write", "forget", "do is lost", "do lands unseen", "proposal is lost"}).Draw(t, "fault") {
+		"handover", "write", "forget", "do is lost", "do lands unseen", "proposal is lost", "hook"}).Draw(t, "fault") {
 	case "delete":
 		p.deleting, p.patience = true, 1200*ms
 		w.announce()
@@ -111,13 +111,15 @@ func (w *world) podFault(t *rapid.T) {
 		w.hooks = append(w.hooks, &hook{match: "do ", times: 1, land: true, outcome: sentinel.OutcomeUnknown})
 	case "proposal is lost":
 		w.hooks = append(w.hooks, &hook{match: "propose ", times: 1})
+	case "hook":
+		w.drawHook(t)
 	}
 }
 
 // podsHeal ends all faults; pods that were being deleted are replaced.
 func (w *world) podsHeal() {
 	clear(w.cutoff)
-	w.hooks = nil
+	w.hooks, w.veto = nil, []vetoing{{}}
 	for _, p := range slices.Clone(w.pods.all) {
 		p.r.thaw()
 		if p.deleting {

@@ -15,6 +15,7 @@ type Router struct {
 	wanted []Command
 	inv    map[string]Inventory // nil on hosts
 	unsure bool
+	hooks  Hooks
 	gen    uint32
 	tried  map[string]Time
 	states map[string]*State
@@ -96,6 +97,11 @@ func (r *Router) Step(in Input) []Action {
 		r.wanted = ev.Monitors
 	case Inventories:
 		out = r.takeInventories(ev, in)
+	case Hooks:
+		r.hooks = ev
+		for name, s := range r.states {
+			s.before = ev.of(name)
+		}
 	case Applied:
 		out = r.applied(ev, in)
 	default:
@@ -134,7 +140,7 @@ func (r *Router) restore(ev Restored, in Input) {
 
 func (r *Router) add(c Committed, now Time) *State {
 	s := NewState(r.me, r.voters, c, now)
-	s.generation = r.gen
+	s.generation, s.before = r.gen, r.hooks.of(c.Name)
 	if inv, ok := r.inv[c.Name]; ok && inv.Owner == c.Owner {
 		s.takeInventory(inv)
 	}
@@ -290,6 +296,8 @@ func masterOf(ev InputEvent) string {
 	case Flipped:
 		return ev.Master
 	case Foreign:
+		return ev.Master
+	case HookAnswered:
 		return ev.Master
 	default:
 		return ""

@@ -72,6 +72,8 @@ func (s *script) word(word string, args []string) error {
 	case "nolead":
 		s.mark = s.w.now
 		s.w.lead(nil)
+	case "hook":
+		return s.hook(args)
 	case "request":
 		return s.request(args)
 	case "status":
@@ -277,6 +279,43 @@ func (s *script) on(args []string) error {
 		}
 	}
 	s.w.hooks = append(s.w.hooks, h)
+	return nil
+}
+
+// hook says what is answered before failovers: "hook 500ms veto 3ms maintenance", and
+// further answers after commas. "hook off" asks nobody.
+func (s *script) hook(args []string) error {
+	if args[0] == "off" {
+		s.w.hooked(sentinel.Before{})
+		return nil
+	}
+	b := sentinel.Before{}
+	b.Timeout, _ = time.ParseDuration(args[0])
+	if args = args[1:]; args[0] == "hold-on-failure" {
+		b.HoldOnFailure, args = true, args[1:]
+	}
+	s.w.veto = nil
+	for _, text := range strings.Split(strings.Join(args, " "), ",") {
+		f := strings.Fields(text)
+		v := vetoing{}
+		if len(f) > 1 {
+			v.after, _ = time.ParseDuration(f[1])
+		}
+		reason := strings.Join(f[min(2, len(f)):], " ")
+		switch f[0] {
+		case "allow":
+		case "veto":
+			v.answer.Veto, v.answer.Reason = true, reason
+		case "fail":
+			v.answer.Failure = reason
+		case "lost":
+			v.lost = true
+		default:
+			return fmt.Errorf("no such answer %q", f[0])
+		}
+		s.w.veto = append(s.w.veto, v)
+	}
+	s.w.hooked(b)
 	return nil
 }
 

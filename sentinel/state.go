@@ -51,6 +51,10 @@ type State struct {
 	mend   repairs
 	told   told
 	nextID ActionID
+	// before is who is asked before an automatic failover.
+	before Before
+	// code is that of the event that is being emitted.
+	code string
 
 	out      []Action
 	deadline Time
@@ -78,6 +82,8 @@ type leadership struct {
 	request uint64
 	// parked is a request that waits for fresh answers, nil if there is none.
 	parked *parked
+	// question is the last one that was asked before a failover, nil if it is of no concern.
+	question *question
 	// sparse holds proposals that are not about a plan, until when not to repeat them.
 	sparse map[CommandType]Time
 	// recorded is when the master's lineage was proposed last.
@@ -100,6 +106,8 @@ type told struct {
 	unadoptedSince           Time
 	// contested is who else decides.
 	contested string
+	// vetoed is why a failover is held by a hook.
+	vetoed string
 	// waiting is what a plan for the master waits for.
 	waiting string
 	// repair is what mode observe keeps from being set right.
@@ -167,7 +175,9 @@ func (s *State) take(ev InputEvent) {
 			s.com = c.Clone()
 			s.follow()
 		}
-	case Wanted, Inventories, Known: // the router's business
+	case HookAnswered:
+		s.takeHookAnswered(ev)
+	case Wanted, Inventories, Hooks, Known: // the router's business
 	case Inventory:
 		s.takeInventory(ev)
 	case Flipped:
@@ -222,7 +232,13 @@ func (s *State) settle() {
 func (s *State) overtaken() bool { return s.served.Epoch > s.com.Last }
 
 // act hands out an action.
-func (s *State) act(a Action) { s.out = append(s.out, a) }
+func (s *State) act(a Action) {
+	if e, ok := a.(Emit); ok {
+		e.Event.Leading, e.Event.Code, e.Event.Move = s.lead.on, s.code, moveOf(s.com.Plan)
+		a = e
+	}
+	s.out = append(s.out, a)
+}
 
 // wake asks for another Step at t.
 func (s *State) wake(t Time) { s.deadline = min(s.deadline, max(t, s.now)) }

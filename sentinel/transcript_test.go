@@ -122,6 +122,8 @@ func (s *script) render(a sentinel.Action) string {
 			text += fmt.Sprintf(" offset %d", a.Offset)
 		}
 		return text
+	case sentinel.AskHook:
+		return fmt.Sprintf("ask hook: epoch %s, %s to %s, lost at most %d, within %v: %s", a.Epoch, w.name(a.From.Addr), w.name(a.To.Addr), a.Lost, a.Timeout, s.names(a.Why))
 	case sentinel.Push:
 		return fmt.Sprintf("push epoch %s master %s", a.Assignment.Epoch, w.name(a.Assignment.Addr))
 	case sentinel.Emit:

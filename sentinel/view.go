@@ -181,6 +181,8 @@ func (s *State) condition() (state, note string) {
 		return "unadopted", "no master found yet" + s.expectedAt() + s.awaited()
 	case s.told.held:
 		return "held", "the watchers hear nothing, but a replica advances"
+	case s.told.vetoed != "":
+		return "held", s.told.vetoed
 	case o == nil || o.health == HealthUnknown:
 		return "unknown", "not heard yet"
 	case o.health == HealthDown || o.health == HealthCrashed:

@@ -33,6 +33,9 @@ type world struct {
 	seen    []sentinel.Action // all actions of leaders
 	epochs  map[sentinel.Epoch]string
 	pods    *pods // nil on hosts
+	before  sentinel.Before
+	// veto answers the next questions before a failover, the last one all that follow.
+	veto []vetoing
 }
 
 type event struct {
@@ -55,6 +58,13 @@ type hook struct {
 	detail  string
 	times   int
 	then    func()
+}
+
+// vetoing is what becomes of a question before a failover.
+type vetoing struct {
+	answer sentinel.HookAnswered
+	after  time.Duration
+	lost   bool
 }
 
 func newWorld(t testing.TB) *world {
@@ -201,7 +211,38 @@ func (w *world) carry(wt *watcher, a sentinel.Action) {
 			w.t.Errorf("%v: %s does %s without leading", w.now, wt.id, a.Op)
 		}
 		w.do(wt, a)
+	case sentinel.AskHook:
+		w.askHook(wt, a)
 	case sentinel.Emit, sentinel.Answer:
+	}
+}
+
+// askHook answers a question, whoever leads by then.
+func (w *world) askHook(wt *watcher, a sentinel.AskHook) {
+	if w.leader != wt {
+		w.t.Errorf("%v: %s asks a hook without leading", w.now, wt.id)
+	}
+	if w.before.Timeout == 0 || a.Timeout > 2*w.before.Timeout {
+		w.t.Errorf("%v: asked for %v, the hook has %v", w.now, a.Timeout, w.before.Timeout)
+	}
+	if len(w.veto) == 0 {
+		return
+	}
+	v := w.veto[0]
+	if len(w.veto) > 1 {
+		w.veto = w.veto[1:]
+	}
+	v.answer.Master, v.answer.ID = a.Master, a.ID
+	if !v.lost {
+		w.after(v.after, func() { wt.step(v.answer) })
+	}
+}
+
+// hooked tells all watchers whom to ask before a failover.
+func (w *world) hooked(b sentinel.Before) {
+	w.before = b
+	for _, wt := range w.ws {
+		wt.step(sentinel.Hooks{Default: b})
 	}
 }
 

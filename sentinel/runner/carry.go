@@ -25,6 +25,8 @@ func (r *Runner) carryOut(a sentinel.Action) {
 		r.propose(a.Command)
 	case sentinel.Do:
 		r.do(a)
+	case sentinel.AskHook:
+		r.before(a)
 	case sentinel.Emit:
 		r.event(a.Event)
 	case sentinel.Answer:
@@ -110,6 +112,35 @@ func (r *Runner) do(d sentinel.Do) {
 			r.pass(afterWrite, writeStep(d.Op), d.Master)
 		}
 		r.Input(done)
+	}()
+}
+
+// before asks whether a failover may begin, beside the loop and as long as this watcher
+// leads. The core waits for no answer longer than it said.
+func (r *Runner) before(q sentinel.AskHook) {
+	lead := r.lead
+	if lead == nil || r.opt.Before == nil {
+		r.Input(sentinel.HookAnswered{Master: q.Master, ID: q.ID, Failure: "nobody to ask"})
+		return
+	}
+	r.wg.Add(1)
+	go func() {
+		defer r.wg.Done()
+		ctx, cancel := context.WithTimeout(lead, q.Timeout)
+		defer cancel()
+		began := r.opt.Clock()
+		a := sentinel.HookAnswered{Failure: "too many questions under way"}
+		select {
+		case r.asked <- struct{}{}:
+			a = r.opt.Before(ctx, q)
+			<-r.asked
+		case <-ctx.Done():
+		}
+		a.Master, a.ID = q.Master, q.ID
+		r.opt.Logger.Info("asked before the failover", zap.String("master", q.Master), zap.Stringer("epoch", q.Epoch), zap.Stringer("from", q.From),
+			zap.Stringer("to", q.To), zap.Bool("veto", a.Veto), zap.String("reason", a.Reason), zap.String("failure", a.Failure),
+			zap.Duration("took", r.opt.Clock()-began))
+		r.Input(a)
 	}()
 }
 

@@ -35,7 +35,7 @@ type Cluster interface {
 	Leader() sentinel.WatcherID
 }
 
-// Options are the runner's parts. All fields but Events, Fault and Wall are required.
+// Options are the runner's parts. All fields but Events, Before, Fault and Wall are required.
 type Options struct {
 	Redis   Redis
 	Cluster Cluster
@@ -49,12 +49,19 @@ type Options struct {
 	Hello Hello
 	// Events is called in the loop for every event, and must not block.
 	Events func(sentinel.Event)
+	// Before asks whoever may veto a failover. It is called beside the loop, by several
+	// goroutines at once, and returns when ctx ends at the latest. Nil is nobody, which
+	// counts as no veto.
+	Before func(ctx context.Context, ask sentinel.AskHook) sentinel.HookAnswered
 	// Fault is told of every point that a plan comes by, see Points; nil is nobody.
 	Fault Fault
 }
 
 // maxWrites bounds how many writes to Redis are under way at once.
 const maxWrites = 64
+
+// maxAsked bounds how many questions before failovers are under way at once.
+const maxAsked = 16
 
 // verifiedFor is how long a verification of the leadership counts: half of the
 // leader lease.
@@ -79,6 +86,7 @@ type Runner struct {
 
 	heard    atomic.Pointer[map[sentinel.WatcherID]Heard]
 	writes   chan struct{}
+	asked    chan struct{}
 	verified atomic.Int64 // Clock of the last verification
 	fault    atomic.Pointer[Fault]
 
@@ -101,7 +109,8 @@ func New(opt Options) *Runner {
 		opt.Wall = time.Now
 	}
 	r := &Runner{opt: opt, router: sentinel.NewRouter(""), mail: newMailbox(), stop: make(chan struct{}),
-		writes: make(chan struct{}, maxWrites), waiting: map[uint64]func(sentinel.Answer){}, behind: map[sentinel.WatcherID]sentinel.Time{}}
+		writes: make(chan struct{}, maxWrites), asked: make(chan struct{}, maxAsked), waiting: map[uint64]func(sentinel.Answer){},
+		behind: map[sentinel.WatcherID]sentinel.Time{}}
 	if l := r.opt.Hello.Level; l <= 0 || l > sentinel.CommandLevel {
 		r.opt.Hello.Level = sentinel.CommandLevel
 	}

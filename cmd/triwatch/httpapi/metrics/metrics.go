@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -56,7 +57,7 @@ func New(reg prometheus.Registerer, src Source) (*Metrics, error) {
 			"master", "kind", "result"),
 		unfenced: counter("triwatch_unfenced_failovers_total", "Failovers whose old master was not proved unable to acknowledge writes before the new one was promoted.",
 			"master"),
-		held: counter("triwatch_held_total", "Times that a master looked lost and was not replaced, by reason (replica_advances, no_good_replica, observe).",
+		held: counter("triwatch_held_total", "Times that a master looked lost and was not replaced, by reason (replica_advances, vetoed, no_good_replica, observe).",
 			"master", "reason"),
 		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "triwatch_failover_phase_seconds",
@@ -76,7 +77,8 @@ func New(reg prometheus.Registerer, src Source) (*Metrics, error) {
 
 // Reasons of triwatch_held_total.
 const (
-	reasonAdvances = "replica_advances"
+	reasonAdvances = sentinel.CodeAdvances
+	reasonVetoed   = sentinel.CodeVetoed
 	reasonNoGood   = "no_good_replica"
 	reasonObserve  = "observe"
 )
@@ -85,7 +87,7 @@ const (
 func (m *Metrics) Event(e sentinel.Event) {
 	switch e.Name {
 	case sentinel.EventHeld:
-		m.held.WithLabelValues(e.Master, reasonAdvances).Inc()
+		m.held.WithLabelValues(e.Master, cmp.Or(e.Code, reasonAdvances)).Inc()
 	case sentinel.EventNoGoodSlave:
 		m.held.WithLabelValues(e.Master, reasonNoGood).Inc()
 	case sentinel.EventWould:
@@ -201,7 +203,7 @@ func (m *Metrics) ensure(views []sentinel.View) {
 				m.failovers.WithLabelValues(v.Name, kind.String(), result)
 			}
 		}
-		for _, reason := range []string{reasonAdvances, reasonNoGood, reasonObserve} {
+		for _, reason := range []string{reasonAdvances, reasonVetoed, reasonNoGood, reasonObserve} {
 			m.held.WithLabelValues(v.Name, reason)
 		}
 		m.unfenced.WithLabelValues(v.Name)

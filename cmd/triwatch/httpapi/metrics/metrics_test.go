@@ -136,6 +136,7 @@ func TestWhatWasHeldBackIsCountedByReason(t *testing.T) {
 	for _, name := range []sentinel.EventName{sentinel.EventHeld, sentinel.EventHeld, sentinel.EventNoGoodSlave, sentinel.EventWould, sentinel.EventSwitchMaster, sentinel.EventHeldEnd} {
 		m.Event(sentinel.Event{Name: name, Master: "orders", Reason: "any sentence"})
 	}
+	m.Event(sentinel.Event{Name: sentinel.EventHeld, Master: "orders", Code: sentinel.CodeVetoed})
 	compare(t, reg, "held.txt", "triwatch_held_total")
 }
 
