@@ -18,6 +18,11 @@ const (
 	AnnotationUnfenced        = Prefix + "unfenced-failover"
 	AnnotationAuthSecret      = Prefix + "auth-secret"
 	AnnotationAnnounce        = Prefix + "announce"
+	AnnotationWebhook         = Prefix + "webhook"
+	AnnotationWebhookTimeout  = Prefix + "webhook-timeout"
+	AnnotationBefore          = Prefix + "before-failover"
+	AnnotationBeforeTimeout   = Prefix + "before-failover-timeout"
+	AnnotationBeforeFailure   = Prefix + "before-failover-failure"
 )
 
 // AnnotationServe on a Service says whom it follows: NAME/master or NAME/replica.

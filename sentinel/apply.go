@@ -1,10 +1,15 @@
 package sentinel
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // takeApplied takes up a committed command. Every watcher comes by here, leader or
 // not: what clients are told follows from it.
 func (s *State) takeApplied(a Applied) {
+	s.entry = a.Command.Wall
+	defer func() { s.entry = time.Time{} }()
 	before := s.com.Clone()
 	res := s.com.Apply(a.Command)
 	c := a.Command

@@ -1,6 +1,9 @@
 package sentinel
 
-import "strconv"
+import (
+	"strconv"
+	"time"
+)
 
 // EventName is an event of Sentinel's vocabulary, or one of ours in the same
 // form. Sentinel clients see it as the channel's name.
@@ -64,8 +67,14 @@ type Event struct {
 	Epoch    Epoch
 	// Reason is the sentence for people.
 	Reason string
+	// From and To are what clients were told before and are told now (EventSwitchMaster).
+	From, To Addr
 	// Code is a machine's word for the reason where there are several, "" otherwise.
 	Code string
+	// Entry is when the log entry that it follows from was proposed, by the wall clock of
+	// the leader of that time; zero if it follows from none. Old entries are read again at
+	// every start, and what follows from them is no news.
+	Entry time.Time
 	// Leading is set when the watcher that says it leads.
 	Leading bool
 	// Move is the plan that was open when it happened, nil if none was.

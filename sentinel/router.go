@@ -168,7 +168,7 @@ func (r *Router) applied(ev Applied, in Input) []Action {
 		if c.Type == CmdEnrol {
 			where = itoa(len(c.Members)) + " pods"
 		}
-		first := Emit{Event{Name: EventMonitor, Master: c.Master, Epoch: c.At.Epoch, Reason: "watching " + where,
+		first := Emit{Event{Name: EventMonitor, Master: c.Master, Epoch: c.At.Epoch, Reason: "watching " + where, Entry: c.Wall, Leading: r.led.Leading,
 			Payload: masterPayload(c.Master, c.At.Addr) + " quorum " + itoa(c.Config.Quorum)}}
 		in.Event = nil
 		return append([]Action{first}, s.Step(in)...)
@@ -181,7 +181,7 @@ func (r *Router) applied(ev Applied, in Input) []Action {
 		r.names = nil
 		return []Action{
 			Watch{Master: c.Master},
-			Emit{Event{Name: EventUnmonitor, Master: c.Master, Payload: masterPayload(c.Master, s.com.Master.Addr), Reason: "no longer watched"}},
+			Emit{Event{Name: EventUnmonitor, Master: c.Master, Payload: masterPayload(c.Master, s.com.Master.Addr), Reason: "no longer watched", Entry: c.Wall, Leading: r.led.Leading}},
 		}
 	default:
 		if s := r.states[c.Master]; s != nil {

@@ -53,8 +53,10 @@ type State struct {
 	nextID ActionID
 	// before is who is asked before an automatic failover.
 	before Before
-	// code is that of the event that is being emitted.
-	code string
+	// code is that of the event that is being emitted, entry when the log entry was
+	// proposed that is being applied.
+	code  string
+	entry time.Time
 
 	out      []Action
 	deadline Time
@@ -234,7 +236,7 @@ func (s *State) overtaken() bool { return s.served.Epoch > s.com.Last }
 // act hands out an action.
 func (s *State) act(a Action) {
 	if e, ok := a.(Emit); ok {
-		e.Event.Leading, e.Event.Code, e.Event.Move = s.lead.on, s.code, moveOf(s.com.Plan)
+		e.Event.Leading, e.Event.Code, e.Event.Move, e.Event.Entry = s.lead.on, s.code, moveOf(s.com.Plan), s.entry
 		a = e
 	}
 	s.out = append(s.out, a)
@@ -451,7 +453,7 @@ func (s *State) serve(a Assignment) {
 			Reason: "epoch " + a.Epoch.String() + ": " + a.String() + " is the first master"}})
 		return
 	}
-	s.act(Emit{Event{Name: EventSwitchMaster, Master: s.com.Name, Payload: switchPayload(s.com.Name, from.Addr, a.Addr),
+	s.act(Emit{Event{Name: EventSwitchMaster, Master: s.com.Name, Payload: switchPayload(s.com.Name, from.Addr, a.Addr), From: from.Addr, To: a.Addr,
 		Instance: a.Instance, Epoch: a.Epoch, Reason: "epoch " + a.Epoch.String() + ": " + a.String() + " is master"}})
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/triwatch/triwatch/cmd/triwatch/app"
 	"github.com/triwatch/triwatch/cmd/triwatch/cli"
+	"github.com/triwatch/triwatch/cmd/triwatch/notify"
 	"github.com/triwatch/triwatch/sentinel/conf"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -76,6 +77,11 @@ reads the file again for users and passwords. SIGTERM hands the leadership over 
 	f.StringVar(&opt.Token, "token", "", "token with which HTTP writes are allowed from elsewhere than loopback")
 	f.BoolVar(&opt.Observe, "observe-only", false, "decide and say \"would ...\", but write nothing")
 	f.IntVar(&opt.MaxLevel, "max-level", 0, "use no commands of a higher level, so that watchers can go back to an older build (default: all that this build knows)")
+	f.StringVar(&opt.Outside.Webhook, "webhook", "", "URL that the leader posts events to as JSON, for all masters")
+	f.DurationVar(&opt.Outside.WebhookTimeout, "webhook-timeout", notify.DefaultWebhookTimeout, "how long one try may take")
+	f.StringVar(&opt.Outside.Before, "before-failover", "", "program or URL that is asked before an automatic failover and may veto it")
+	f.DurationVar(&opt.Outside.BeforeTimeout, "before-failover-timeout", notify.DefaultBeforeTimeout, "how long its answer is waited for, at most 5s")
+	f.StringVar(&opt.Outside.BeforeFailure, "before-failover-failure", "allow", "what the lack of an answer means: allow or hold")
 	f.StringVar(&logs.format, "log-format", "text", "text or json")
 	f.StringVar(&logs.level, "log-level", "info", "debug, info, warn or error")
 	return cmd

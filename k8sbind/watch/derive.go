@@ -150,7 +150,7 @@ func (p *pass) master(name string, s *appsv1.StatefulSet, services []served) (Ma
 	set := p.settings(s)
 	m := Master{
 		Name: name, Namespace: s.Namespace, StatefulSet: s.Name, UID: s.UID,
-		Paused: set.paused, Fence: set.fence, HoldUnfenced: set.holdUnfenced, AnnounceHostname: set.announceHostname,
+		Paused: set.paused, Fence: set.fence, HoldUnfenced: set.holdUnfenced, AnnounceHostname: set.announceHostname, Outside: set.outside,
 		Pods: map[sentinel.InstanceID]string{},
 	}
 	inv := &m.Inventory

@@ -38,6 +38,7 @@ type settings struct {
 	fence            bool
 	holdUnfenced     bool
 	announceHostname bool
+	outside          Outside
 }
 
 func (p *pass) settings(s *appsv1.StatefulSet) settings {
@@ -61,6 +62,7 @@ func (p *pass) settings(s *appsv1.StatefulSet) settings {
 		fence:            read(r, k8sbind.AnnotationFence, "off", "", oneOf("on", "off")) == "on",
 		holdUnfenced:     read(r, k8sbind.AnnotationUnfenced, "allow", "", oneOf("allow", "hold")) == "hold",
 		announceHostname: read(r, k8sbind.AnnotationAnnounce, "ip", "", oneOf("ip", "hostname")) == "hostname",
+		outside:          readOutside(r),
 	}
 }
 
@@ -138,13 +140,17 @@ func read[T any](r *reader, key string, def T, words string, parse func(string) 
 }
 
 func duration(least time.Duration) func(string) (time.Duration, error) {
+	return durationUpTo(least, maxDuration)
+}
+
+func durationUpTo(least, most time.Duration) func(string) (time.Duration, error) {
 	return func(text string) (time.Duration, error) {
 		d, err := time.ParseDuration(text)
 		if err != nil {
 			return 0, fmt.Errorf("%q is not a duration with a unit, such as 500ms or 5s", text)
 		}
-		if d < least || d > maxDuration {
-			return 0, fmt.Errorf("%v is not between %v and %v", d, least, maxDuration)
+		if d < least || d > most {
+			return 0, fmt.Errorf("%v is not between %v and %v", d, least, most)
 		}
 		return d, nil
 	}
@@ -198,7 +204,8 @@ func knownKey(kind, key string) (bool, string) {
 		return true, kind
 	case k8sbind.AnnotationWatch, k8sbind.AnnotationPort, k8sbind.AnnotationDownAfter, k8sbind.AnnotationFailoverTimeout,
 		k8sbind.AnnotationParallelSyncs, k8sbind.AnnotationOnCrash, k8sbind.AnnotationMaxLoss, k8sbind.AnnotationMode,
-		k8sbind.AnnotationFence, k8sbind.AnnotationUnfenced, k8sbind.AnnotationAuthSecret, k8sbind.AnnotationAnnounce:
+		k8sbind.AnnotationFence, k8sbind.AnnotationUnfenced, k8sbind.AnnotationAuthSecret, k8sbind.AnnotationAnnounce, k8sbind.AnnotationWebhook,
+		k8sbind.AnnotationWebhookTimeout, k8sbind.AnnotationBefore, k8sbind.AnnotationBeforeTimeout, k8sbind.AnnotationBeforeFailure:
 		home = kindStatefulSet
 	case k8sbind.AnnotationServe:
 		home = kindService

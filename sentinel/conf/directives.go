@@ -130,11 +130,11 @@ func addNamed(t map[string]directive) {
 
 	add("notification-script", "PATH", 1, func(p *parser, m *Master, l line) {
 		m.NotificationScript = l.args[1]
-		p.warn(l, "not used yet")
+		p.script(m, l, "Notification script")
 	})
 	add("client-reconfig-script", "PATH", 1, func(p *parser, m *Master, l line) {
 		m.ClientReconfigScript = l.args[1]
-		p.warn(l, "not used yet")
+		p.script(m, l, "Client reconfiguration script")
 	})
 	add("rename-command", "COMMAND NEWNAME", 2, func(p *parser, m *Master, l line) {
 		if m.RenamedCommands == nil {

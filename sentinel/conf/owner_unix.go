@@ -7,6 +7,12 @@ import (
 	"syscall"
 )
 
+// Executable reports whether this process may run what is at path, as far as its mode tells.
+func Executable(path string) bool {
+	const mayRun = 1 // X_OK of access(2), which is what Sentinel asks
+	return syscall.Access(path, mayRun) == nil
+}
+
 // keepOwner gives f the owner and group of the file that it replaces.
 func keepOwner(f *os.File, old os.FileInfo) error {
 	was, ok := old.Sys().(*syscall.Stat_t)

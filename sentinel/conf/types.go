@@ -54,9 +54,11 @@ type Master struct {
 	LeaderEpoch    uint64
 	KnownReplicas  []HostPort
 	KnownSentinels []KnownSentinel
-	// NotificationScript, ClientReconfigScript, RenamedCommands and MasterRebootDownAfter are kept but not used yet; each gives a Warning.
-	NotificationScript    string
-	ClientReconfigScript  string
+	// NotificationScript and ClientReconfigScript are paths as written, "" for none: relative to Dir, and not looked for
+	// before File.CheckScripts.
+	NotificationScript   string
+	ClientReconfigScript string
+	// RenamedCommands and MasterRebootDownAfter are kept but not used yet; each gives a Warning.
 	RenamedCommands       map[string]string
 	MasterRebootDownAfter time.Duration
 	// Line is the line number of the `sentinel monitor` line, for messages.
@@ -111,7 +113,8 @@ type File struct {
 	Masters  []Master
 	Warnings []Warning
 
-	lines []line
+	lines   []line
+	scripts []script
 }
 
 // Master returns the master called name and whether there is one.

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/triwatch/triwatch/cmd/triwatch/httpapi"
 	"github.com/triwatch/triwatch/cmd/triwatch/httpapi/metrics"
+	"github.com/triwatch/triwatch/cmd/triwatch/notify"
 	"github.com/triwatch/triwatch/election"
 	"github.com/triwatch/triwatch/sentinel"
 	"github.com/triwatch/triwatch/sentinel/conf"
@@ -41,6 +42,7 @@ type App struct {
 	registry *prometheus.Registry
 	metrics  *metrics.Metrics
 	files    *rewriter
+	notify   *notify.Notifier
 	kube     *binding // nil on hosts
 
 	started time.Time
@@ -88,8 +90,11 @@ func New(opt Options, log *zap.Logger) (*App, error) {
 	clock := func() sentinel.Time { return time.Since(a.started) }
 	a.pool = redisio.New(redisio.Options{Logger: log.Named("redis"), Clock: clock, Emit: func(ev sentinel.InputEvent) { a.run.Input(ev) }, ClientName: "triwatch"})
 	a.setCredentials(r.File)
+	if err := a.makeNotifier(); err != nil {
+		return a, err
+	}
 	a.run = runner.New(runner.Options{Redis: a.pool, Cluster: cluster{a.node}, Logger: log.Named("watch"), Clock: clock, Events: a.event,
-		Hello: runner.Hello{Sentinel: r.announce, Level: r.MaxLevel, Version: r.Build.Version}})
+		Hello: runner.Hello{Sentinel: r.announce, Level: r.MaxLevel, Version: r.Build.Version}, Before: a.notify.Before})
 	a.files = newRewriter(a)
 	if r.Kube != nil {
 		if a.kube, err = newBinding(a, r.Kube); err != nil {
@@ -175,7 +180,9 @@ func (a *App) start(ctx context.Context) error {
 	}
 	// The runner before Raft, which applies its log to it; the instances are watched
 	// from the first applied command on.
+	a.startNotifier()
 	a.run.Start()
+	a.run.Input(sentinel.Hooks{Default: a.opt.target(conf.Master{}).Asks()})
 	a.run.Input(sentinel.Wanted{Monitors: a.opt.wanted()})
 	// It ends after redisio, whose writes it waits for, see Stop.
 	a.after("runner", func(context.Context) error { a.run.Stop(); return nil })
@@ -187,6 +194,7 @@ func (a *App) start(ctx context.Context) error {
 	a.spawn(a.followMembership)
 	if a.kube == nil {
 		a.spawn(a.files.run)
+		a.spawn(a.recall)
 	} else if err := a.kube.start(ctx); err != nil {
 		return err
 	}
@@ -222,7 +230,8 @@ func (a *App) spawn(f func()) {
 //     ends: from here on no write to Redis can begin, and those under way are cancelled;
 //  2. the Sentinel and HTTP ports: a client that is cut off asks the next watcher;
 //  3. our own loops, which fed the runner;
-//  4. redisio, whose pending writes end, then the runner, which waits for them.
+//  4. redisio, whose pending writes end, then the runner, which waits for them;
+//  5. what is told outside: the runner's last events are still among it.
 func (a *App) Stop(ctx context.Context) error {
 	var errs []error
 	step := func(name string, err error) {
@@ -273,6 +282,7 @@ func (a *App) followLeadership() {
 			}
 			a.membership()
 			a.run.Lead(l.Ctx, l.Term)
+			a.notify.Led()
 			if a.kube != nil {
 				a.kube.led(l.Ctx)
 			}
@@ -329,6 +339,7 @@ func (a *App) count(c sentinel.Command, p *sentinel.Plan, r *sentinel.Record) {
 func (a *App) event(e sentinel.Event) {
 	a.resp.Publish(string(e.Name), e.Payload)
 	a.metrics.Event(e)
+	a.tell(e)
 	if a.kube != nil {
 		a.kube.event(e)
 	}

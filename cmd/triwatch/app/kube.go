@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/triwatch/triwatch/cmd/triwatch/httpapi"
+	"github.com/triwatch/triwatch/cmd/triwatch/notify"
 	"github.com/triwatch/triwatch/election"
 	"github.com/triwatch/triwatch/k8sbind"
 	"github.com/triwatch/triwatch/k8sbind/publish"
@@ -143,8 +144,22 @@ func (b *binding) changed(s watch.Snapshot) {
 		}
 	}
 	b.mu.Unlock()
+	b.outside(s)
 	b.a.run.Input(inv)
 	b.write()
+}
+
+// outside says whom to tell and to ask about each master. Every watcher reads it from
+// the annotations itself; nothing of it is in the log.
+func (b *binding) outside(s watch.Snapshot) {
+	targets, asks := map[string]notify.Target{}, map[string]sentinel.Before{}
+	for _, m := range s.Masters {
+		o := m.Outside
+		t := notify.Target{Webhook: o.Webhook, WebhookTimeout: o.WebhookTimeout, Before: o.Before, BeforeTimeout: o.BeforeTimeout, HoldOnFailure: o.HoldOnFailure}
+		targets[m.Name], asks[m.Name] = t, t.Asks()
+	}
+	b.a.notify.Configure(notify.Target{}, targets)
+	b.a.run.Input(sentinel.Hooks{All: asks})
 }
 
 // forget takes a wish back. b.mu is held.

@@ -46,6 +46,8 @@ type Options struct {
 	Token string
 	// Observe decides and says so but writes nothing.
 	Observe bool
+	// Outside is whom to tell and to ask besides the scripts of File.
+	Outside Outside
 	// Kube makes this a watcher on Kubernetes: masters and peers come from there, and
 	// File holds nothing but the ports. Nil is a watcher on a host.
 	Kube *Kube
@@ -117,7 +119,7 @@ func (o Options) resolve() (resolved, error) {
 			return r, fmt.Errorf("peer secret in %s has %d characters, at least 16 are needed", o.PeerSecretFile, len(r.secret))
 		}
 	}
-	return r, r.checkQuorums()
+	return r, errors.Join(r.checkQuorums(), f.CheckScripts(), o.Outside.check(f))
 }
 
 // Validate checks options as New does, without opening anything, and returns how
