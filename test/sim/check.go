@@ -38,6 +38,7 @@ type checker struct {
 	answers                        []sentinel.Answer
 	acked                          int
 	lastRefusal                    string
+	veto                           veto // the last one that counts
 }
 
 func newChecker(w *world) checker {

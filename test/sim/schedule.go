@@ -38,6 +38,7 @@ func classes() []class {
 		{name: "replicas cut off", limit: 30 * time.Second, play: replicasCutOff},
 		{name: "one watcher cut off", limit: 20 * time.Second, play: oneWatcherCutOff},
 		{name: "leaders in mid-plan", harsh: true, limit: 30 * time.Second, shape: loaded, play: leadersInMidPlan},
+		{name: "vetoed", harsh: true, limit: 50 * time.Second, shape: hooked, play: vetoed},
 	}
 }
 

@@ -63,6 +63,7 @@ func (w *world) heal() {
 	for i := range w.net.blocked {
 		w.net.blocked[i] = 0
 	}
+	w.healing = true
 	w.net.loss, w.net.slow, w.lateWrites = 0, 0, 0
 	w.healed()
 	for _, in := range w.insts {

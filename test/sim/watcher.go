@@ -33,6 +33,7 @@ type watcher struct {
 	inbox        []func()
 	timer        time.Duration // when the next tick is planned, negative for none
 	served       sentinel.Assignment
+	asked        time.Duration // when somebody was asked before a failover
 
 	spinAt time.Duration
 	spins  int
@@ -62,6 +63,7 @@ func (wt *watcher) boot() {
 		voters[i] = other.id
 	}
 	wt.step(sentinel.Membership{Me: wt.id, Voters: voters})
+	wt.step(sentinel.Hooks{Default: w.before})
 	wt.applied = 0
 	if wt.snapshot > 0 {
 		reg := sentinel.NewRegistry()
@@ -268,6 +270,7 @@ func (wt *watcher) act(a sentinel.Action) {
 		}
 	case sentinel.Propose:
 		w.check.acting(wt, "Propose")
+		w.check.vetoed(wt, a.Command)
 		w.raft.propose(wt, a.Command)
 	case sentinel.Do:
 		w.check.acting(wt, "Do")
@@ -280,6 +283,9 @@ func (wt *watcher) act(a sentinel.Action) {
 				wt.push(other, sentinel.Pushed{Master: a.Master, Assignment: a.Assignment})
 			}
 		}
+	case sentinel.AskHook:
+		w.check.acting(wt, "AskHook")
+		wt.askHook(a)
 	case sentinel.Emit:
 		w.check.emitted(wt, a.Event)
 	case sentinel.Answer:

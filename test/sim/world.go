@@ -27,7 +27,9 @@ type setup struct {
 	writeEvery time.Duration
 	syncTime   time.Duration
 	priority0  int // instance with priority 0, -1 for none
-	preferred  int // instance with the lowest priority number, -1 for none
+	// before is whether somebody is asked before automatic failovers.
+	before    sentinel.Before
+	preferred int // instance with the lowest priority number, -1 for none
 }
 
 // world is everything: watchers, Redis, network, log, clients, on one goroutine.
@@ -49,6 +51,7 @@ type world struct {
 	writes                int32
 	reaction              time.Duration // from the fault to the promotion, where one had to follow
 	faults                int           // things that went wrong, and requests
+	healing               bool          // the faults are over
 	// lateWrites is how likely a command of the watchers is held up on its way.
 	lateWrites float64
 	// idle counts the faults that keep clients from writing.
