@@ -29,6 +29,7 @@ func (s *State) takeApplied(a Applied) {
 		}
 	case CmdMembers, CmdPods:
 		s.tellMembers(before)
+		s.tellReset(c)
 	case CmdChoose:
 		s.newMaster()
 		if s.lead.on {
@@ -43,7 +44,9 @@ func (s *State) takeApplied(a Applied) {
 		s.emit(EventAborted, s.obs[before.Plan.New.Instance], fmt.Sprintf("epoch %s: %s", c.Epoch, c.Reason))
 	case CmdDone:
 		s.ended(c)
-	case CmdMonitor, CmdForget, CmdTuned, CmdLineage, CmdNote, CmdEnrol, CmdConfigure, CmdFloor, CmdLevel:
+	case CmdConfigure, CmdSettings:
+		s.tellSettings(before.Config, c.Options)
+	case CmdMonitor, CmdForget, CmdRemove, CmdTuned, CmdLineage, CmdNote, CmdEnrol, CmdFloor, CmdLevel:
 	case CmdRelease:
 		s.released(c)
 	case CmdPause:
@@ -164,7 +167,8 @@ func (s *State) takeProposed(p Proposed) {
 		if s.drive != nil && s.drive.epoch == p.Epoch && p.Result != OutcomeUnknown {
 			s.drive.proposed, s.drive.pause = never, s.now+retryAfter
 		}
-	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdNote, CmdEnrol, CmdConfigure, CmdPods, CmdFloor, CmdLevel:
+	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdNote, CmdEnrol, CmdConfigure, CmdPods, CmdFloor, CmdLevel, CmdRemove,
+		CmdSettings:
 	case CmdRelease, CmdPause, CmdChoose:
 		if p.Result != OutcomeUnknown {
 			s.answer(OutcomeFailed, "", p.Detail)

@@ -42,9 +42,12 @@ const (
 	CmdPause     CommandType = "pause"     // nothing is done unasked, for a while; or again
 )
 
-// The commands of level 3.
+// The commands of level 3: the level itself, and what clients of the Sentinel protocol
+// change.
 const (
-	CmdLevel CommandType = "level" // commands of a higher level may follow
+	CmdLevel    CommandType = "level"    // commands of a higher level may follow
+	CmdRemove   CommandType = "remove"   // stop to watch it, whatever files still say
+	CmdSettings CommandType = "settings" // its settings changed, and those that only files had
 )
 
 // Command is one entry of the replicated log. Which fields count depends on
@@ -61,7 +64,7 @@ type Command struct {
 	Owner    string       `json:"owner,omitempty"`   // enrol
 	At       Assignment   `json:"at,omitzero"`       // monitor, adopt, choose
 	Lineage  Lineage      `json:"lineage,omitzero"`  // adopt, lineage, choose
-	Force    bool         `json:"force,omitempty"`   // choose: data of others may be replaced
+	Force    bool         `json:"force,omitempty"`   // choose: data of others may be replaced; monitor: though it was removed
 	Despite  []WatcherID  `json:"despite,omitempty"` // choose: other Sentinels that are known of
 	Members  []Member     `json:"members,omitempty"` // monitor, members, enrol, pods (added or changed)
 	Removed  []InstanceID `json:"removed,omitempty"` // members, pods
@@ -78,6 +81,7 @@ type Command struct {
 	Paused   bool         `json:"paused,omitempty"`   // pause: true, and false for resume
 	Until    time.Time    `json:"until,omitzero"`     // pause: its end, zero for none
 	Raise    int          `json:"raise,omitempty"`    // level: the new level
+	Options  Options      `json:"options,omitempty"`  // settings
 }
 
 // Span is what a plan cost, in milliseconds.
@@ -136,10 +140,10 @@ func DecodeCommand(b []byte) (Command, error) {
 // level is the level of a build that can apply commands of that type.
 func (t CommandType) level() int {
 	switch t {
-	case CmdLevel:
-		return 3
 	case CmdEnrol, CmdConfigure, CmdPods, CmdFloor, CmdRelease, CmdPause, CmdChoose:
 		return 2
+	case CmdLevel, CmdRemove, CmdSettings:
+		return 3
 	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdBegin, CmdAdvance, CmdDone, CmdAbort, CmdNote:
 		return 1
 	}
@@ -154,7 +158,7 @@ func (t CommandType) known() bool {
 	switch t {
 	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdBegin, CmdAdvance, CmdDone, CmdAbort, CmdNote,
 		CmdEnrol, CmdConfigure, CmdPods, CmdFloor, CmdRelease, CmdPause, CmdChoose,
-		CmdLevel:
+		CmdLevel, CmdRemove, CmdSettings:
 		return true
 	}
 	return false

@@ -99,6 +99,15 @@ func shipped() map[string]sentinel.Command {
 	c.At, c.Lineage, c.Reason, c.Force, c.Despite = a2, lineage, "chosen by a person", true, []sentinel.WatcherID{"stranger"}
 	add("choose", c)
 	add("level", sentinel.Command{Level: 3, Type: sentinel.CmdLevel, Wall: wall, Raise: 3})
+	level3 := func(t sentinel.CommandType) sentinel.Command {
+		c := base(t)
+		c.Level = 3
+		return c
+	}
+	add("remove", level3(sentinel.CmdRemove))
+	c = level3(sentinel.CmdSettings)
+	c.Config, c.Options = &full, sentinel.Options{"auth-user": "app", "auth-pass": "", "rename-command config": "x"}
+	add("settings", c)
 	return out
 }
 
@@ -133,8 +142,8 @@ func TestCommandsKeepTheirBytes(t *testing.T) {
 			t.Errorf("%s decodes to\n%+v\nnot\n%+v", name, back, c)
 		}
 	}
-	if len(types) != 19 {
-		t.Errorf("%d types of commands have golden bytes, there are 19", len(types))
+	if len(types) != 21 {
+		t.Errorf("%d types of commands have golden bytes, there are 21", len(types))
 	}
 	if files, _ := filepath.Glob("testdata/commands/*.json"); len(files) != len(shipped()) {
 		t.Errorf("%d files for %d commands: what was shipped is never taken away", len(files), len(shipped()))

@@ -71,6 +71,8 @@ type Committed struct {
 	Members  []Member `json:"members"` // sorted by ID
 	Plan     *Plan    `json:"plan,omitempty"`
 	History  []Record `json:"history,omitempty"` // oldest first
+	// Options are settings that a client set and that only adapters know.
+	Options Options `json:"options,omitempty"`
 }
 
 // Member returns the member with that ID, nil if there is none.
@@ -140,6 +142,8 @@ func (c *Committed) Apply(cmd Command) Result {
 		return c.applyNote(cmd)
 	case CmdConfigure:
 		return c.applyConfigure(cmd)
+	case CmdSettings:
+		return c.applySettings(cmd)
 	case CmdPods:
 		return c.applyPods(cmd)
 	case CmdFloor:
@@ -150,7 +154,7 @@ func (c *Committed) Apply(cmd Command) Result {
 		return c.applyPause(cmd)
 	case CmdChoose:
 		return c.applyChoose(cmd)
-	case CmdMonitor, CmdForget, CmdEnrol, CmdLevel:
+	case CmdMonitor, CmdForget, CmdEnrol, CmdLevel, CmdRemove:
 		return refused("%s is a matter of the registry", cmd.Type)
 	}
 	return refused("unknown command %q", cmd.Type)
@@ -355,6 +359,9 @@ type Registry struct {
 	Masters map[string]*Committed `json:"masters"`
 	// Level is what the level was raised to, 0 if it never was; see CommittedLevel.
 	Level int `json:"-"`
+	// Removed are masters that a client had us stop watching. Files that still name one
+	// do not bring it back.
+	Removed Removed `json:"removed,omitempty"`
 }
 
 // NewRegistry returns an empty registry.
@@ -377,6 +384,8 @@ func (r *Registry) Apply(cmd Command) Result {
 		}
 		delete(r.Masters, cmd.Master)
 		return accepted()
+	case CmdRemove:
+		return r.applyRemove(cmd)
 	default:
 		if c == nil {
 			return refused("no master named %q", cmd.Master)
@@ -390,6 +399,10 @@ func (r *Registry) applyMonitor(cmd Command) Result {
 		return refused("%q is watched already", cmd.Master)
 	}
 	enrol := cmd.Type == CmdEnrol
+	gone, removed := r.Removed[cmd.Master]
+	if removed && !enrol && !cmd.Force {
+		return refused("%q was removed, SENTINEL MONITOR brings it back", cmd.Master)
+	}
 	if cmd.Config == nil || cmd.Master == "" || (cmd.At.Instance == "") != enrol {
 		return refused("monitor without a name, an address or settings")
 	}
@@ -403,6 +416,11 @@ func (r *Registry) applyMonitor(cmd Command) Result {
 		c.addMembers([]Member{{ID: cmd.At.Instance, Addr: cmd.At.Addr}})
 	}
 	c.addMembers(cmd.Members)
+	if removed { // no epoch is ever used twice
+		c.Last = max(c.Last, gone.Last)
+		c.Master.Epoch = max(c.Master.Epoch, gone.Last)
+		r.Removed = r.Removed.without(cmd.Master)
+	}
 	r.Masters[cmd.Master] = c
 	return accepted()
 }

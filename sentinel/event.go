@@ -14,6 +14,8 @@ type EventName string
 const (
 	EventMonitor       EventName = "+monitor"
 	EventUnmonitor     EventName = "-monitor"
+	EventSet           EventName = "+set"
+	EventReset         EventName = "+reset-master"
 	EventSlave         EventName = "+slave"
 	EventRemovedSlave  EventName = "-slave"
 	EventSdown         EventName = "+sdown"

@@ -169,6 +169,12 @@ type (
 		For time.Duration
 		// Why is the reason that people read, "" for "asked".
 		Why string
+		// Addr, Config and Options are those of RequestMonitor, Settings and Options those
+		// of RequestSet.
+		Addr     Addr     `json:",omitzero"`
+		Config   *Config  `json:",omitempty"`
+		Settings Settings `json:",omitzero"`
+		Options  Options  `json:",omitempty"`
 	}
 )
 
@@ -313,6 +319,14 @@ func (k RequestKind) String() string {
 		return "resume"
 	case RequestVacate:
 		return "vacate"
+	case RequestMonitor:
+		return "monitor"
+	case RequestRemove:
+		return "remove"
+	case RequestSet:
+		return "set"
+	case RequestReset:
+		return "reset"
 	case RequestUnknown:
 		return "unknown"
 	}

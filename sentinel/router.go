@@ -13,15 +13,18 @@ type Router struct {
 	voters []WatcherID
 	led    Led
 	wanted []Command
-	inv    map[string]Inventory // nil on hosts
-	unsure bool
-	hooks  Hooks
-	gen    uint32
-	tried  map[string]Time
-	states map[string]*State
-	names  []string // of states, in order; nil when they have changed
-	now    Time
-	levels levels
+	// removed is replaced as a whole, never changed.
+	removed Removed
+	changes changes
+	inv     map[string]Inventory // nil on hosts
+	unsure  bool
+	hooks   Hooks
+	gen     uint32
+	tried   map[string]Time
+	states  map[string]*State
+	names   []string // of states, in order; nil when they have changed
+	now     Time
+	levels  levels
 }
 
 // NewRouter returns a router that knows no master yet.
@@ -56,7 +59,7 @@ func (r *Router) Deadline() Time {
 	if r.led.Leading {
 		d = min(d, r.raiseAt())
 		for _, w := range r.wanted {
-			if r.states[w.Master] == nil {
+			if _, gone := r.removed[w.Master]; !gone && r.states[w.Master] == nil {
 				d = min(d, r.tried[w.Master])
 			}
 		}
@@ -83,7 +86,7 @@ func (r *Router) Step(in Input) []Action {
 		}
 	case Led:
 		r.led, r.levels.since = ev, never
-		out = r.all(in)
+		out = append(r.all(in), r.lostChanges()...)
 	case Membership:
 		r.me, r.voters, r.gen = ev.Me, slices.Clone(ev.Voters), ev.Generation
 		r.forgetLevels()
@@ -103,9 +106,15 @@ func (r *Router) Step(in Input) []Action {
 			s.before = ev.of(name)
 		}
 	case Applied:
-		out = r.applied(ev, in)
+		done := r.changed(ev.Command)
+		out = append(r.applied(ev, in), done...)
+		if len(done) > 0 {
+			out = append(out, r.nextChange(in.Wall)...)
+		}
 	default:
-		if s := r.states[masterOf(ev)]; s != nil {
+		if more, mine := r.change(ev, in.Wall); mine {
+			out = more
+		} else if s := r.states[masterOf(ev)]; s != nil {
 			out = s.Step(in)
 		} else if q, ok := ev.(Request); ok {
 			out = []Action{Answer{ID: q.ID, Result: OutcomeRefused, Code: "NOMASTER", Detail: "no master named " + q.Master}}
@@ -125,6 +134,7 @@ func (r *Router) all(in Input) []Action {
 
 func (r *Router) restore(ev Restored, in Input) {
 	r.levels.committed = ev.Registry.Level
+	r.removed = ev.Registry.Removed
 	for name := range r.states {
 		if ev.Registry.Masters[name] == nil {
 			delete(r.states, name)
@@ -159,9 +169,11 @@ func (r *Router) applied(ev Applied, in Input) []Action {
 		return nil
 	case CmdMonitor, CmdEnrol:
 		reg := NewRegistry()
+		reg.Removed = r.removed
 		if r.states[c.Master] != nil || !reg.Apply(c).Accepted {
 			return nil
 		}
+		r.removed = reg.Removed
 		s := r.add(*reg.Masters[c.Master], in.At)
 		s.out = nil
 		where := c.At.Addr.String()
@@ -172,10 +184,13 @@ func (r *Router) applied(ev Applied, in Input) []Action {
 			Payload: masterPayload(c.Master, c.At.Addr) + " quorum " + itoa(c.Config.Quorum)}}
 		in.Event = nil
 		return append([]Action{first}, s.Step(in)...)
-	case CmdForget:
+	case CmdForget, CmdRemove:
 		s := r.states[c.Master]
 		if s == nil || s.com.Plan != nil {
 			return nil
+		}
+		if c.Type == CmdRemove {
+			r.removed = r.removed.with(c, &s.com)
 		}
 		delete(r.states, c.Master)
 		r.names = nil
@@ -198,7 +213,7 @@ func (r *Router) propose(wall time.Time) []Action {
 	}
 	var out []Action
 	for _, w := range r.wanted {
-		if r.states[w.Master] != nil || r.now < r.tried[w.Master] {
+		if _, gone := r.removed[w.Master]; gone || r.states[w.Master] != nil || r.now < r.tried[w.Master] {
 			continue
 		}
 		r.tried[w.Master] = r.now + sparsely

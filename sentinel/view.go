@@ -26,7 +26,9 @@ type View struct {
 	Voters  int        `json:"watchers"`
 	Leading bool       `json:"leading"`
 	Config  Config     `json:"config"`
-	Plan    *Plan      `json:"plan,omitempty"`
+	// Options hold secrets and are therefore left out where a view is shown.
+	Options Options `json:"-"`
+	Plan    *Plan   `json:"plan,omitempty"`
 	// Foreign are the addresses of other Sentinels that watch it.
 	Foreign []string `json:"foreign,omitempty"`
 	// Released is set while a person has taken the master back.
@@ -69,7 +71,7 @@ type InstanceView struct {
 func (s *State) View() View {
 	c := &s.com
 	v := View{Name: c.Name, Epoch: s.served.Epoch, Master: s.served, Quorum: c.Config.Quorum, Voters: len(s.voters), Leading: s.lead.on,
-		Config: c.Config, Acting: !s.isIdle(), Released: c.Released, Foreign: s.foreigners()}
+		Config: c.Config, Options: c.Options, Acting: !s.isIdle(), Released: c.Released, Foreign: s.foreigners()}
 	if c.Plan != nil {
 		p := *c.Plan
 		v.Plan = &p

@@ -159,7 +159,10 @@ func runKube(ctx context.Context, k kubeFlags, log *zap.Logger) error {
 	if err := a.Start(ctx); err != nil {
 		return err
 	}
-	<-ctx.Done()
+	select {
+	case <-a.Ending(): // SHUTDOWN: Kubernetes starts another one
+	case <-ctx.Done():
+	}
 	log.Info("stopping")
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), kubeStopTimeout)
 	defer cancel()

@@ -121,15 +121,23 @@ func runSentinel(ctx context.Context, path string, opt app.Options, log *zap.Log
 				continue
 			}
 			a.Reload(f)
+		case <-a.Ending():
+			log.Info("a client asked for the end (SHUTDOWN)")
+			return stopWatcher(ctx, a, log)
 		case <-ctx.Done():
-			log.Info("stopping")
-			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-			defer cancel()
-			if err := a.Stop(stop); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-				return err
-			}
-			log.Info("stopped")
-			return nil
+			return stopWatcher(ctx, a, log)
 		}
 	}
+}
+
+// stopWatcher ends a watcher in good order.
+func stopWatcher(ctx context.Context, a *app.App, log *zap.Logger) error {
+	log.Info("stopping")
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := a.Stop(stop); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	log.Info("stopped")
+	return nil
 }

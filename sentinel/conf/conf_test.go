@@ -191,7 +191,6 @@ func TestWarningsNameTheLineWithoutSecrets(t *testing.T) {
 	want := []string{
 		`sentinel.conf:1: "daemonize yes": not used, triwatch stays in the foreground and leaves that to its service manager`,
 		`sentinel.conf:2: "masterauth ...": not used, it is about a Redis with data`,
-		`sentinel.conf:3: "user ...": not used, nobody can log in as this user because triwatch has no ACL users`,
 		`sentinel.conf:4: "sentinel sentinel-pass ...": not used yet`,
 		`sentinel.conf:6: "sentinel rename-command ...": not used yet, Redis must have the command under its own name`,
 	}

@@ -56,12 +56,13 @@ func addServer(t map[string]directive) {
 		}
 	}, nil}
 	t["user"] = directive{"user NAME RULE...", 1, -1, func(p *parser, l line) {
-		if l.args[0] == "default" {
-			p.defaultUser = append(p.defaultUser, l)
-			p.warn(l, "not used, access is decided by requirepass alone")
-			return
+		for _, u := range p.file.Users {
+			if u.Name == l.args[0] {
+				p.fail(l, "the user is there already in line %d, take one of the lines out", u.Line)
+				return
+			}
 		}
-		p.warn(l, "not used, nobody can log in as this user because triwatch has no ACL users")
+		p.file.Users = append(p.file.Users, User{Name: l.args[0], Rules: l.args[1:], Line: l.n})
 	}, nil}
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -90,13 +91,18 @@ func (k KnownSentinel) key() string {
 
 // checkAccess refuses what would be open here and was not in Sentinel.
 func (p *parser) checkAccess() {
-	if l := p.protectedMode; l != nil && p.file.RequirePass == "" && !p.loopbackOnly() {
-		p.fail(*l, "there is no protected mode, and the setting is not ignored because the port would be open; set requirepass, or bind to 127.0.0.1, or say no")
-	}
-	for _, l := range p.defaultUser {
-		if !p.sameAccess(l.args[1:]) {
-			p.fail(l, "the default user must be the one that requirepass alone makes, and the line is not ignored because it limits access; use requirepass and take the line out")
+	open := p.file.RequirePass == ""
+	for _, u := range p.file.Users {
+		if u.Name != "default" { // its line counts instead of requirepass, as in Redis
+			continue
 		}
+		open = slices.ContainsFunc(u.Rules, func(r string) bool { return strings.EqualFold(r, "nopass") })
+		if p.file.RequirePass != "" && !hasPassword(u.Rules, p.file.RequirePass) {
+			p.warn(line{n: u.Line, key: "user", raw: "user default", args: []string{"default"}}, "this line counts and requirepass does not, as in Redis")
+		}
+	}
+	if l := p.protectedMode; l != nil && open && !p.loopbackOnly() {
+		p.fail(*l, "there is no protected mode, and the setting is not ignored because the port would be open; set requirepass, or bind to 127.0.0.1, or say no")
 	}
 }
 
@@ -110,27 +116,10 @@ func (p *parser) loopbackOnly() bool {
 	return len(p.file.Binds) > 0
 }
 
-// sameAccess reports whether a `user default` line gives what requirepass alone gives; Sentinel's own rewrite writes such a line.
-func (p *parser) sameAccess(rules []string) bool {
-	sum := sha256.Sum256([]byte(p.file.RequirePass))
-	hash := "#" + hex.EncodeToString(sum[:])
-	needsPass, on := false, false
-	for _, r := range rules {
-		switch {
-		case r == "on":
-			on = true
-		case r == "nopass":
-			needsPass = false
-		case r == "resetpass":
-			needsPass = true
-		case r == "~*" || r == "&*" || r == "+@all" || r == "allkeys" || r == "allchannels" || r == "allcommands" || r == "sanitize-payload":
-		case p.file.RequirePass != "" && (r == hash || r == ">"+p.file.RequirePass):
-			needsPass = true
-		default:
-			return false
-		}
-	}
-	return on && (!needsPass || p.file.RequirePass != "")
+// hasPassword reports whether rules give a user that password.
+func hasPassword(rules []string, password string) bool {
+	sum := sha256.Sum256([]byte(password))
+	return slices.Contains(rules, ">"+password) || slices.Contains(rules, "#"+hex.EncodeToString(sum[:]))
 }
 
 // printable reports whether s is a non-empty word that needs no quotes: Sentinel writes names and hosts without any.

@@ -77,8 +77,7 @@ type parser struct {
 	master map[string]int // name -> index in file.Masters
 	errs   []*Error
 
-	protectedMode *line  // the last `protected-mode yes`
-	defaultUser   []line // `user default` lines, judged when requirepass is known
+	protectedMode *line // the last `protected-mode yes`
 }
 
 func (p *parser) fail(l line, format string, args ...any) {

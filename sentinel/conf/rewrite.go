@@ -45,6 +45,9 @@ type rewriter struct {
 
 // line returns what becomes of a line of the old file and whether it stays at all.
 func (w *rewriter) line(l line) (string, bool) {
+	if text, keep, mine := w.setting(l); mine {
+		return text, keep
+	}
 	switch l.key {
 	case "sentinel myid":
 		if w.state.MyID == "" {
@@ -69,7 +72,14 @@ func (w *rewriter) masterLine(l line, m MasterState) (string, bool) {
 	switch l.key {
 	case "sentinel monitor":
 		same := m.Addr.Port == 0 || l.args[1] == m.Addr.Host && sameNumber(l.args[2], uint64(m.Addr.Port))
-		return w.replace(l, same, fmt.Sprintf("sentinel monitor %s %s %d %s", m.Name, quoteArg(m.Addr.Host), m.Addr.Port, l.args[3]))
+		quorum := l.args[3]
+		if m.Quorum != 0 && !sameNumber(quorum, uint64(m.Quorum)) {
+			quorum, same = strconv.Itoa(m.Quorum), false
+		}
+		if m.Addr.Port == 0 { // only the quorum changes
+			return w.replace(l, same, fmt.Sprintf("sentinel monitor %s %s %s %s", m.Name, quoteArg(l.args[1]), l.args[2], quorum))
+		}
+		return w.replace(l, same, fmt.Sprintf("sentinel monitor %s %s %d %s", m.Name, quoteArg(m.Addr.Host), m.Addr.Port, quorum))
 	case "sentinel config-epoch":
 		return w.replace(l, sameNumber(l.args[1], m.ConfigEpoch), epochLine("config-epoch", m.Name, m.ConfigEpoch))
 	case "sentinel leader-epoch":
@@ -122,9 +132,18 @@ func (w *rewriter) missing() []string {
 	if w.state.MyID != "" {
 		add(myIDLine(w.state.MyID))
 	}
+	for _, text := range w.missingGlobals() {
+		add(text)
+	}
 	for _, m := range w.state.Masters {
 		if _, ok := w.file.Master(m.Name); !ok {
-			continue
+			if !m.Added {
+				continue
+			}
+			add(fmt.Sprintf("sentinel monitor %s %s %d %d", m.Name, quoteArg(m.Addr.Host), m.Addr.Port, m.Quorum))
+		}
+		for _, text := range w.missingSettings(m) {
+			add(text)
 		}
 		add(epochLine("config-epoch", m.Name, m.ConfigEpoch))
 		add(epochLine("leader-epoch", m.Name, m.LeaderEpoch))

@@ -94,6 +94,8 @@ type File struct {
 	Dir string
 	// RequirePass is the password that clients of this watcher have to give, or empty; it is a secret.
 	RequirePass string
+	// Users are the `user` lines: who may log in, and what each may do.
+	Users []User
 	// MyID is 40 hexadecimal digits, or empty before the first rewrite.
 	MyID string
 	// AnnounceIP and AnnouncePort replace this watcher's own address in what others are told; empty and 0 mean "find out".
@@ -134,6 +136,20 @@ type State struct {
 	CurrentEpoch uint64
 	// Masters that the file does not monitor are left out; masters that State leaves out keep their lines.
 	Masters []MasterState
+	// Removed are masters whose lines go.
+	Removed []string
+	// Globals are values of directives without a master, by name without "sentinel":
+	// announce-ip, ... An empty value takes the line out. What is not named stays.
+	Globals map[string]string
+	// Users replace the `user` lines; nil leaves them.
+	Users []User
+}
+
+// User is one `user` line. Its rules may hold secrets.
+type User struct {
+	Name  string
+	Rules []string
+	Line  int
 }
 
 // MasterState is the changing part of one master: where it is now, and whom the watcher has seen around it.
@@ -146,6 +162,14 @@ type MasterState struct {
 	// KnownReplicas and KnownSentinels are complete: lines of others are taken out.
 	KnownReplicas  []HostPort
 	KnownSentinels []KnownSentinel
+	// Added has a monitor line made if there is none, which needs Addr and Quorum.
+	Added bool
+	// Quorum replaces the monitor line's; 0 leaves it.
+	Quorum int
+	// Settings are values of directives that name the master, by name without
+	// "sentinel": down-after-milliseconds, ..., and "rename-command COMMAND". An empty
+	// value takes the line out. What is not named stays.
+	Settings map[string]string
 }
 
 // State returns what the file itself says, which Rewrite turns into the same file (with missing epoch lines filled in).

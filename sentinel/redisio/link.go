@@ -82,6 +82,7 @@ func (l *link) close() {
 type answer struct {
 	reply  sentinel.Reply
 	info   *sentinel.Info
+	text   string // the whole INFO, if all of it was asked for
 	detail string
 	// withInfo is set when INFO was asked for.
 	withInfo bool
@@ -139,6 +140,9 @@ func (l *link) pingInfo(timeout time.Duration, full bool) answer {
 		a = l.weigh(ping.Err(), info)
 	}
 	a.withInfo = true
+	if full && a.info != nil {
+		a.text = info.Val()
+	}
 	return a
 }
 

@@ -3,6 +3,7 @@ package redisio
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -45,6 +46,8 @@ type prober struct {
 	spent  sentinel.Time // when all redials of the burst are allowed again
 	asks   asks
 
+	cached atomic.Pointer[cachedInfo]
+
 	// The loop's own.
 	tried, replied, informed, full sentinel.Time
 	last                           sentinel.Reply
@@ -58,6 +61,28 @@ func (w *want) answered() {
 	if w != nil {
 		close(w.served)
 	}
+}
+
+// cachedInfo is the latest INFO with all sections.
+type cachedInfo struct {
+	text string
+	at   sentinel.Time
+}
+
+// CachedInfo returns the latest INFO of an instance with all its sections, as it came,
+// and its age; "" if there is none.
+func (p *Pool) CachedInfo(name string, id sentinel.InstanceID) (text string, age time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.masters[name]
+	if m == nil || m.probers[id] == nil {
+		return "", 0
+	}
+	c := m.probers[id].cached.Load()
+	if c == nil {
+		return "", 0
+	}
+	return c.text, p.now() - c.at
 }
 
 // turn is what the loop knows when it begins a probe.
@@ -398,6 +423,9 @@ func (pr *prober) emit(t *turn, a answer, asked sentinel.Time) {
 func (pr *prober) send(addr sentinel.Addr, a answer, asked sentinel.Time, lost bool) {
 	if pr.ctx.Err() != nil {
 		return
+	}
+	if a.text != "" {
+		pr.cached.Store(&cachedInfo{a.text, pr.pool.now()})
 	}
 	pr.pool.opt.Emit(sentinel.Probe{
 		Master: pr.master, Instance: pr.id, Addr: addr, Reply: a.reply, Lost: lost,

@@ -48,6 +48,42 @@ type Backend interface {
 	// replies; every other one becomes "-ERR <its text>".
 	Failover(ctx context.Context, name string) error
 
+	// Handover is Valkey's coordinated failover: it refuses if the master does not
+	// live. Its errors are those of Failover.
+	Handover(ctx context.Context, name string) error
+
+	// Monitor, Remove, Set and Reset change what all watchers watch. They return when
+	// the change is committed, or their context ends. Errors that wrap ErrNoSuchMaster,
+	// [ErrDuplicate], [ErrNoQuorum] or are an [InvalidSetting] have replies of their own.
+	Monitor(ctx context.Context, m Monitored) error
+	Remove(ctx context.Context, name string) error
+	Set(ctx context.Context, name string, settings []Setting) error
+	Reset(ctx context.Context, name string) error
+
+	// DenyScripts says whether clients must not name scripts.
+	DenyScripts() bool
+
+	// IsMasterDown says whether this watcher holds the master at that address down.
+	IsMasterDown(host string, port int) bool
+
+	// InfoCache returns the latest INFO of the master and then of its replicas, and
+	// false if there is no such master.
+	InfoCache(name string) ([]CachedInfo, bool)
+
+	// PendingScripts returns the script queue, those that run first.
+	PendingScripts() []Script
+
+	// Globals returns the settings of this watcher, in the order in which CONFIG GET
+	// shows them; SetGlobals changes some.
+	Globals() []Setting
+	SetGlobals(set []Setting) error
+
+	// FlushConfig writes sentinel.conf now.
+	FlushConfig() error
+
+	// Shutdown begins to end the watcher. It must not wait for the server.
+	Shutdown()
+
 	// SimulateFailure forgets what was asked for before and has this watcher fail at
 	// each of the named moments, [CrashAfterElection] and [CrashAfterPromotion]
 	// among them, in whatever case they are written. It stops at the first name

@@ -1,13 +1,8 @@
 package resp
 
 import (
-	"cmp"
-	"crypto/sha256"
-	"crypto/subtle"
-	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 const (
@@ -21,25 +16,35 @@ const (
 		"Are you sure your configuration is correct?"
 )
 
-// checkPassword says whether user and password are right. Its time does not
-// depend on how much of the password is.
-func (c *conn) checkPassword(user, password []byte) bool {
-	ok := string(user) == "default"
-	if want := c.srv.opts.Password; want != "" {
-		have, wanted := sha256.Sum256(password), sha256.Sum256([]byte(want))
-		ok = subtle.ConstantTimeCompare(have[:], wanted[:]) == 1 && ok
+// checkPassword logs a user in, or says no. Its time does not depend on how much of
+// the password is right.
+func (c *conn) checkPassword(name, password []byte) bool {
+	u := c.srv.user(string(name))
+	if u == nil {
+		hashOf(string(password)) // as long as for a user that there is
+	} else if u.rights.Load().accepts(password) {
+		c.login(u)
+		c.authenticated()
+		return true
 	}
-	if !ok {
-		c.srv.stats.authFailed.Add(1)
+	c.srv.stats.authFailed.Add(1)
+	c.refusedACL("auth", strings.ToUpper(c.verb()), string(name))
+	return false
+}
+
+// verb is the command under way.
+func (c *conn) verb() string {
+	if cmd := c.last.Load(); cmd != nil {
+		return cmd.name
 	}
-	return ok
+	return ""
 }
 
 func (c *conn) auth(args [][]byte) {
 	user, password := []byte("default"), args[len(args)-1]
 	switch len(args) {
 	case 2:
-		if c.srv.opts.Password == "" {
+		if u := c.srv.user(defaultUser); u.rights.Load().noPass {
 			c.w.Error(errNoPassword)
 			return
 		}
@@ -53,7 +58,6 @@ func (c *conn) auth(args [][]byte) {
 		c.w.Error(errWrongPass)
 		return
 	}
-	c.authenticated()
 	c.w.Simple("OK")
 }
 
@@ -105,7 +109,6 @@ func (c *conn) helloOptions(rest [][]byte) bool {
 				c.w.Error(errWrongPass)
 				return false
 			}
-			c.authenticated()
 			rest = rest[3:]
 		case is(rest[0], "SETNAME") && len(rest) >= 2:
 			if !c.setName(rest[1]) {
@@ -193,73 +196,4 @@ func (c *conn) clientSetInfo(args [][]byte) {
 	}
 	c.mu.Unlock()
 	c.w.Simple("OK")
-}
-
-func (c *conn) clientID([][]byte) { c.w.Int(c.id) }
-
-func (c *conn) clientInfo([][]byte) { c.w.Verbatim("txt", c.describe(time.Now())) }
-
-func (c *conn) clientList(args [][]byte) {
-	keep := func(*conn) bool { return true }
-	switch {
-	case len(args) == 4 && is(args[2], "type"):
-		switch kind := strings.ToLower(clip(args[3], 128)); kind {
-		case "normal", "pubsub":
-			keep = func(o *conn) bool {
-				channels, patterns := c.srv.hub.counts(o)
-				return (channels+patterns > 0) == (kind == "pubsub")
-			}
-		case "master", "replica", "slave":
-			keep = func(*conn) bool { return false }
-		default:
-			c.w.Error("ERR Unknown client type '" + clip(args[3], 128) + "'")
-			return
-		}
-	case len(args) > 2:
-		c.w.Error(errSyntax)
-		return
-	}
-	var b strings.Builder
-	now := time.Now()
-	for _, o := range c.srv.connections() {
-		if keep(o) {
-			b.WriteString(o.describe(now))
-		}
-	}
-	c.w.Verbatim("txt", b.String())
-}
-
-// connections returns the clients in the order of their ids.
-func (s *Server) connections() []*conn {
-	s.mu.Lock()
-	list := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
-		list = append(list, c)
-	}
-	s.mu.Unlock()
-	slices.SortFunc(list, func(a, b *conn) int { return cmp.Compare(a.id, b.id) })
-	return list
-}
-
-// describe returns a client's line in CLIENT LIST. What has no meaning here is
-// shown as a Redis without it would.
-func (c *conn) describe(now time.Time) string {
-	channels, patterns := c.srv.hub.counts(c)
-	flags := "N"
-	if channels+patterns > 0 {
-		flags = "P"
-	}
-	cmd := "NULL"
-	if last := c.last.Load(); last != nil {
-		cmd = last.name
-	}
-	c.mu.Lock()
-	name, libName, libVer := c.name, c.libName, c.libVer
-	c.mu.Unlock()
-	idle := max(0, now.UnixMilli()-c.active.Load()) / 1000
-	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=-1 name=%s age=%d idle=%d flags=%s db=0 sub=%d psub=%d ssub=0 "+
-		"multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=%d tot-mem=0 events=r "+
-		"cmd=%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s\n",
-		c.id, c.nc.RemoteAddr(), c.nc.LocalAddr(), name, int64(now.Sub(c.since).Seconds()), idle, flags,
-		channels, patterns, c.out.pending(), cmd, c.proto.Load(), libName, libVer)
 }

@@ -103,8 +103,14 @@ func (s *Server) infoSentinel(b *strings.Builder) {
 	field(b, "sentinel_masters", len(masters))
 	field(b, "sentinel_tilt", 0)
 	field(b, "sentinel_tilt_since_seconds", -1)
-	field(b, "sentinel_running_scripts", 0)
-	field(b, "sentinel_scripts_queue_length", 0)
+	scripts, running := s.backend.PendingScripts(), 0
+	for _, sc := range scripts {
+		if sc.Running {
+			running++
+		}
+	}
+	field(b, "sentinel_running_scripts", running)
+	field(b, "sentinel_scripts_queue_length", len(scripts))
 	field(b, "sentinel_simulate_failure_flags", s.simulated.Load())
 	for i, m := range masters {
 		status := "ok"
@@ -127,81 +133,5 @@ func (c *conn) role([][]byte) {
 	c.w.Array(len(masters))
 	for _, m := range masters {
 		c.w.Bulk(m.Name)
-	}
-}
-
-// commandNames returns the names in the table, sorted.
-func commandNames(m map[string]*command) []string {
-	names := make([]string, 0, len(m))
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
-func (c *conn) commandAll([][]byte) {
-	names := commandNames(c.srv.commands)
-	c.w.Array(len(names))
-	for _, name := range names {
-		c.describeCommand(c.srv.commands[name])
-	}
-}
-
-func (c *conn) commandInfo(args [][]byte) {
-	if len(args) == 2 {
-		c.commandAll(args)
-		return
-	}
-	c.w.Array(len(args) - 2)
-	for _, a := range args[2:] {
-		if cmd := find(c.srv.commands, a); cmd != nil {
-			c.describeCommand(cmd)
-		} else {
-			c.w.Null()
-		}
-	}
-}
-
-// describeCommand writes the ten parts of a command's description. Commands of
-// a Sentinel have no keys; what is not kept here is empty.
-func (c *conn) describeCommand(cmd *command) {
-	c.w.Array(10)
-	c.w.Bulk(cmd.name)
-	c.w.Int(int64(cmd.arity))
-	c.w.Array(0) // flags
-	c.w.Int(0)   // first key, last key, step
-	c.w.Int(0)
-	c.w.Int(0)
-	c.w.Array(0) // ACL categories, tips, key specifications
-	c.w.Array(0)
-	c.w.Array(0)
-	names := commandNames(cmd.sub)
-	c.w.Array(len(names))
-	for _, name := range names {
-		c.describeCommand(cmd.sub[name])
-	}
-}
-
-func (c *conn) commandCount([][]byte) { c.w.Int(int64(len(c.srv.commands))) }
-
-// commandDocs answers that there are none, which is enough for redis-cli.
-func (c *conn) commandDocs([][]byte) { c.w.Map(0) }
-
-func (c *conn) commandList(args [][]byte) {
-	if len(args) > 2 {
-		c.w.Error(errSyntax)
-		return
-	}
-	var names []string
-	for _, name := range commandNames(c.srv.commands) {
-		names = append(names, name)
-		for _, sub := range commandNames(c.srv.commands[name].sub) {
-			names = append(names, name+"|"+sub)
-		}
-	}
-	c.w.Array(len(names))
-	for _, name := range names {
-		c.w.Bulk(name)
 	}
 }

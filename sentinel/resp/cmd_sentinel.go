@@ -78,7 +78,11 @@ func (c *conn) sentinelMyID([][]byte) { c.w.Bulk(c.srv.backend.MyID()) }
 func (c *conn) sentinelFailover(args [][]byte) {
 	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.opts.FailoverTimeout)
 	defer cancel()
-	err := c.srv.backend.Failover(ctx, string(args[2]))
+	start := c.srv.backend.Failover
+	if len(args) > 3 { // Valkey's COORDINATED
+		start = c.srv.backend.Handover
+	}
+	err := start(ctx, string(args[2]))
 	switch {
 	case err == nil:
 		c.w.Simple("OK")
@@ -86,6 +90,8 @@ func (c *conn) sentinelFailover(args [][]byte) {
 		c.w.Error(errNoMaster)
 	case errors.Is(err, ErrInProgress):
 		c.w.Error("INPROG Failover already in progress")
+	case errors.Is(err, ErrNoQuorum):
+		c.w.Error("NOQUORUM " + err.Error())
 	case errors.Is(err, ErrNoGoodReplica):
 		c.w.Error("NOGOODSLAVE No suitable replica to promote")
 	default:
@@ -131,35 +137,4 @@ func simulatedFlags(names []string) int64 {
 		}
 	}
 	return flags
-}
-
-// sentinelHelp lists what there is, in the form of all HELP replies of Redis.
-func (c *conn) sentinelHelp([][]byte) {
-	lines := []string{
-		"SENTINEL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-		"CKQUORUM <master-name>",
-		"    Tell whether enough watchers are reachable to agree on and carry out a failover.",
-		"FAILOVER <master-name>",
-		"    Move the master: a handover that loses nothing if it lives, else a failover.",
-		"GET-MASTER-ADDR-BY-NAME <master-name>",
-		"    Return the ip and port of the master.",
-		"MASTER <master-name>",
-		"    Show the state of one master.",
-		"MASTERS",
-		"    Show the state of all masters.",
-		"MYID",
-		"    Return the id of this watcher.",
-		"REPLICAS <master-name>",
-		"    Show the replicas of a master and their state.",
-		"SENTINELS <master-name>",
-		"    Show the other watchers of a master and their state.",
-		"SIMULATE-FAILURE [CRASH-AFTER-ELECTION] [CRASH-AFTER-PROMOTION] [<point> ...] [HELP]",
-		"    Have this watcher kill itself when it comes to that point of a plan.",
-		"HELP",
-		"    Print this help.",
-	}
-	c.w.Array(len(lines))
-	for _, l := range lines {
-		c.w.Simple(l)
-	}
 }

@@ -30,6 +30,10 @@ type conn struct {
 	proto atomic.Int32
 	subs  subscriptions // guarded by the hub
 	slow  atomic.Bool   // cut off because it did not read
+	user  *user
+	who   atomic.Pointer[user] // the same, for others
+	track tracking
+	reply replyMode
 
 	last   atomic.Pointer[command] // for CLIENT LIST
 	active atomic.Int64            // when last was run, Unix milliseconds
@@ -44,7 +48,10 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn, id int64) *conn {
-	c := &conn{srv: s, nc: nc, id: id, since: time.Now(), authd: s.opts.Password == ""}
+	c := &conn{srv: s, nc: nc, id: id, since: time.Now()}
+	c.login(s.user(defaultUser))
+	r := c.user.rights.Load()
+	c.authd = r.on && r.noPass
 	c.out = newOutbox(nc, &s.opts, s.out)
 	c.w = Writer{dst: c.out, proto: 2}
 	c.proto.Store(2)
@@ -71,8 +78,45 @@ func (c *conn) serve() {
 			c.readFailed(err)
 			return
 		}
-		c.run(args)
+		c.runMuted(args)
 	}
+}
+
+// replyMode says what becomes of replies.
+type replyMode int
+
+const (
+	replyOn replyMode = iota
+	replyOff
+	replySkip    // that of the next command is thrown away
+	replySkipNow // that of the command under way is
+)
+
+// runMuted runs a command and throws its reply away if the client has said so.
+func (c *conn) runMuted(args [][]byte) {
+	if c.reply == replySkip {
+		c.reply = replySkipNow
+	}
+	if c.reply == replyOn {
+		c.run(args)
+		if c.reply != replyOff {
+			return
+		}
+		c.w.Mute(true) // only CLIENT REPLY OFF comes by here, which has said nothing
+		return
+	}
+	c.w.Mute(true)
+	c.run(args)
+	if c.reply == replySkipNow {
+		c.reply = replyOn
+	}
+	c.w.Mute(c.reply == replyOff)
+}
+
+// login makes the connection one of u's.
+func (c *conn) login(u *user) {
+	c.user = u
+	c.who.Store(u)
 }
 
 // end takes the connection apart: first nobody must push any more, then what is

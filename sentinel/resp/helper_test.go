@@ -28,6 +28,13 @@ type fake struct {
 	quorum    func(name string) (string, error)
 	failover  func(ctx context.Context, name string) error
 	failures  []string // what SimulateFailure was asked for last
+	scripts   []Script
+	infos     map[string][]CachedInfo
+	globals   []Setting
+	change    func(what, name string) error // asked before every change of the registry
+	set       []Setting                     // what Set was asked for
+	shut      int
+	allowed   bool // scripts are
 }
 
 func (f *fake) MyID() string { return ourID }

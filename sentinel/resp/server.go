@@ -23,6 +23,10 @@ type Options struct {
 	// Password is what AUTH wants of the user "default". Empty: no AUTH needed.
 	Password string
 
+	// Users are those of the configuration besides. One named "default" counts instead
+	// of Password.
+	Users []User
+
 	// Version is triwatch's own version, shown in INFO.
 	Version string
 
@@ -88,13 +92,13 @@ type Stats struct {
 // Server serves the Sentinel protocol. Make it with NewServer. All methods may
 // be called concurrently.
 type Server struct {
-	backend  Backend
-	opts     Options
-	started  time.Time
-	hub      *hub
-	commands map[string]*command
-	in, out  *budget
-	stats    counters
+	backend Backend
+	opts    Options
+	started time.Time
+	hub     *hub
+	tables  *tables
+	in, out *budget
+	stats   counters
 
 	ctx    context.Context // ends when Stop is called
 	cancel context.CancelFunc
@@ -102,6 +106,11 @@ type Server struct {
 	port   atomic.Int64
 	// simulated are the armed failures as INFO shows them.
 	simulated atomic.Int64
+
+	debug  *debugParams
+	acllog aclLog
+	aclMu  sync.Mutex
+	users  map[string]*user // guarded by aclMu
 
 	mu        sync.Mutex // guards what follows, never held across I/O
 	stopping  bool
@@ -136,8 +145,12 @@ func NewServer(backend Backend, opts Options) (*Server, error) {
 		out:       newBudget(opts.OutputBudget),
 		listeners: map[net.Listener]struct{}{},
 		conns:     map[*conn]struct{}{},
-		commands:  commandTable(),
+		tables:    newTables(),
 		hub:       newHub(),
+		debug:     newDebugParams(),
+	}
+	if err := s.setUsers(opts.Password, opts.Users); err != nil {
+		return nil, fmt.Errorf("make Sentinel protocol server: %w", err)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil

@@ -359,7 +359,6 @@ func TestDeliberateDifferences(t *testing.T) {
 		{"CLIENT SETINFO LIB-NAME x", "-ERR unknown subcommand 'SETINFO'. Try CLIENT HELP.", "+OK", "Redis 7.2 has it, libraries send it"},
 		{"SENTINEL simulate-failure before-fence help", "-ERR Unknown failure simulation specified",
 			`*[$"crash-after-election" $"crash-after-promotion"]`, "our points are accepted besides Sentinel's, and not listed"},
-		{"SENTINEL pending-scripts", "*[]", "-ERR unknown subcommand 'pending-scripts'. Try SENTINEL HELP.", "not built yet"},
 	} {
 		equal(t, d.theirs, dial(t, tw.theirs).do(d.line), d.why)
 		equal(t, d.ours, dial(t, tw.ours).do(d.line), d.why)

@@ -17,6 +17,8 @@ type Writer struct {
 	buf   []byte
 	proto int
 	err   error
+	mark  int  // what was collected before muting
+	muted bool // throw away what comes
 }
 
 // NewWriter returns a Writer for RESP2 that writes to dst, which may be nil.
@@ -36,6 +38,10 @@ func (w *Writer) Flush() error {
 	if w.dst == nil {
 		return nil
 	}
+	if w.muted {
+		w.buf = w.buf[:w.mark]
+		w.mark = 0
+	}
 	if len(w.buf) > 0 && w.err == nil {
 		_, w.err = w.dst.Write(w.buf)
 	}
@@ -53,7 +59,21 @@ func (w *Writer) shrink() {
 	}
 }
 
+// Mute throws away what is written from now on, or no more.
+func (w *Writer) Mute(on bool) {
+	if w.muted {
+		w.buf = w.buf[:w.mark]
+	}
+	w.muted, w.mark = on, len(w.buf)
+}
+
 func (w *Writer) full() {
+	if w.muted {
+		if len(w.buf)-w.mark >= flushAt {
+			w.buf = w.buf[:w.mark]
+		}
+		return
+	}
 	if len(w.buf) >= flushAt && w.dst != nil {
 		_ = w.Flush() // the error is kept for the caller's Flush
 	}
@@ -180,6 +200,15 @@ func (w *Writer) Map(n int) {
 		return
 	}
 	w.header('%', int64(n))
+}
+
+// Set begins a set of n elements, in RESP2 an array.
+func (w *Writer) Set(n int) {
+	if w.proto < 3 {
+		w.Array(n)
+		return
+	}
+	w.header('~', int64(n))
 }
 
 // Push begins an out-of-band message of n elements, in RESP2 an array.

@@ -21,7 +21,10 @@ type result struct {
 	Views  []sentinel.View  `json:"views"`
 }
 
-// Request asks for a handover or failover, of this watcher or, if it does not
+// registryLevel is the level from which on watchers change the registry on request.
+const registryLevel = 3
+
+// Request asks for a handover, a failover or a change of the registry, of this watcher or, if it does not
 // lead, of the leader. It waits until the new master is committed, the plan is
 // aborted, or ctx ends; then the outcome is unknown.
 func (r *Runner) Request(ctx context.Context, q sentinel.Request) (sentinel.Answer, error) {
@@ -39,6 +42,11 @@ func (r *Runner) Request(ctx context.Context, q sentinel.Request) (sentinel.Answ
 		leader := r.opt.Cluster.Leader()
 		if leader == "" {
 			r.answer(sentinel.Answer{ID: id, Result: sentinel.OutcomeNotLeader, Code: "NOQUORUM", Detail: "no leader: the watchers have no quorum"})
+			return
+		}
+		// An older leader would take it for a request about a plan.
+		if h, ok := r.Heard()[leader]; q.Kind.Registry() && (!ok || h.Level < registryLevel) {
+			r.answer(sentinel.Answer{ID: id, Result: sentinel.OutcomeRefused, Detail: "the leader runs an older build, or has not said which: upgrade it first, or ask again"})
 			return
 		}
 		f := r.post.to(leader)

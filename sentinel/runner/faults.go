@@ -73,7 +73,8 @@ func proposalStep(c sentinel.Command) string {
 	case sentinel.CmdAbort:
 		return "abort"
 	case sentinel.CmdMonitor, sentinel.CmdForget, sentinel.CmdAdopt, sentinel.CmdMembers, sentinel.CmdTuned, sentinel.CmdLineage, sentinel.CmdNote,
-		sentinel.CmdEnrol, sentinel.CmdConfigure, sentinel.CmdPods, sentinel.CmdFloor, sentinel.CmdRelease, sentinel.CmdPause, sentinel.CmdChoose:
+		sentinel.CmdEnrol, sentinel.CmdConfigure, sentinel.CmdPods, sentinel.CmdFloor, sentinel.CmdRelease, sentinel.CmdPause, sentinel.CmdChoose,
+		sentinel.CmdRemove, sentinel.CmdSettings:
 	}
 	return ""
 }

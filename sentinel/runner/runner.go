@@ -81,8 +81,10 @@ type Runner struct {
 
 	// served is what clients are told, replaced as a whole after a pass that changed it.
 	served atomic.Pointer[map[string]sentinel.Assignment]
-	passed atomic.Int64 // unix nanoseconds of the last complete pass
-	level  atomic.Int64 // the committed level
+	// removed are the masters that were removed from the registry.
+	removed atomic.Pointer[sentinel.Removed]
+	passed  atomic.Int64 // unix nanoseconds of the last complete pass
+	level   atomic.Int64 // the committed level
 
 	heard    atomic.Pointer[map[sentinel.WatcherID]Heard]
 	writes   chan struct{}
@@ -119,6 +121,7 @@ func New(opt Options) *Runner {
 	r.post = newPost(r)
 	r.served.Store(&map[string]sentinel.Assignment{})
 	r.heard.Store(&map[sentinel.WatcherID]Heard{})
+	r.removed.Store(&sentinel.Removed{})
 	r.verified.Store(-int64(time.Hour))
 	r.SetFault(opt.Fault)
 	return r
@@ -199,6 +202,12 @@ func (r *Runner) Lead(ctx context.Context, term uint64) {
 func (r *Runner) Served(name string) (sentinel.Assignment, bool) {
 	a, ok := (*r.served.Load())[name]
 	return a, ok
+}
+
+// Removed reports whether a master was removed from the registry. It takes no lock.
+func (r *Runner) Removed(name string) bool {
+	_, ok := (*r.removed.Load())[name]
+	return ok
 }
 
 // Heard returns the last hello of every other watcher. The caller must not change it.
@@ -308,6 +317,8 @@ func (r *Runner) finishPass() {
 }
 
 func (r *Runner) publish() {
+	removed := r.router.Removed()
+	r.removed.Store(&removed)
 	old := *r.served.Load()
 	names := r.router.Names()
 	same := len(old) == len(names)

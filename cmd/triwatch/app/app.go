@@ -51,8 +51,16 @@ type App struct {
 	wg      sync.WaitGroup
 	undo    []teardown
 
+	ending   chan struct{}
+	askToEnd sync.Once
+	users    []resp.User // as the configuration has them
+
 	mu    sync.Mutex
 	creds map[string]redisio.Credentials
+	// options are what clients have set of masters, by their names.
+	options map[string]sentinel.Options
+	globals map[string]string // what clients have set of this watcher
+	changes changes
 }
 
 // teardown is one named step of Stop.
@@ -68,7 +76,11 @@ func New(opt Options, log *zap.Logger) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{opt: r, log: log, started: time.Now(), registry: prometheus.NewRegistry()}
+	a := &App{opt: r, log: log, started: time.Now(), registry: prometheus.NewRegistry(), ending: make(chan struct{}),
+		globals: map[string]string{}, changes: changes{monitored: map[string]bool{}, removed: map[string]bool{}}}
+	for _, m := range r.File.Masters {
+		a.changes.monitored[m.Name] = true
+	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.machine = newMachine(log.Named("log"))
 	a.machine.applied = func(i uint64, c sentinel.Command) { a.applied(i, c) }
@@ -119,22 +131,40 @@ func (a *App) electionConfig(dir string) election.Config {
 func (a *App) makeServers() error {
 	warn := a.log.Named("resp").Sugar()
 	var err error
-	a.resp, err = resp.NewServer(&backend{a}, resp.Options{Password: a.opt.File.RequirePass, Version: a.opt.Build.Version, Warn: warn.Warnw})
-	if err != nil {
-		return err
+	var users []resp.User
+	for _, u := range a.opt.File.Users {
+		users = append(users, resp.User{Name: u.Name, Rules: u.Rules})
 	}
+	a.resp, err = resp.NewServer(&backend{a}, resp.Options{Password: a.opt.File.RequirePass, Users: users, Version: a.opt.Build.Version, Warn: warn.Warnw})
+	if err != nil {
+		return fmt.Errorf("%s: %w", a.opt.File.Name, err)
+	}
+	a.users = a.resp.Users()
 	return a.makeHTTP()
 }
 
 // ID is this watcher's identity.
 func (a *App) ID() sentinel.WatcherID { return sentinel.WatcherID(a.node.ID()) }
 
-// setCredentials gives redisio the users and passwords of a file.
+// setCredentials gives redisio the users and passwords of a file; what clients have set
+// of a master counts instead.
 func (a *App) setCredentials(f *conf.File) {
 	creds := map[string]redisio.Credentials{}
 	for _, m := range f.Masters {
 		creds[m.Name] = redisio.Credentials{User: m.AuthUser, Password: m.AuthPass}
 	}
+	a.mu.Lock()
+	for name, o := range a.options {
+		c := creds[name]
+		if v, ok := o["auth-user"]; ok {
+			c.User = v
+		}
+		if v, ok := o["auth-pass"]; ok {
+			c.Password = v
+		}
+		creds[name] = c
+	}
+	a.mu.Unlock()
 	a.replaceCredentials(creds)
 }
 

@@ -28,10 +28,14 @@ func (b *backend) MyID() string { return string(b.a.ID()) }
 // change.
 func (b *backend) MasterAddr(name string) (host string, port int, ok bool) {
 	file, known := b.a.opt.File.Master(name)
+	known = known && !b.a.run.Removed(name)
 	if at, ok := b.a.run.Served(name); ok && !at.Addr.IsZero() && (!known || uint64(at.Epoch) >= file.ConfigEpoch) {
 		return at.Addr.Host, at.Addr.Port, true
 	}
-	return file.Host, file.Port, known
+	if !known {
+		return "", 0, false
+	}
+	return file.Host, file.Port, true
 }
 
 func (b *backend) view(name string) *sentinel.View {
@@ -41,7 +45,7 @@ func (b *backend) view(name string) *sentinel.View {
 	if err != nil || v != nil {
 		return v
 	}
-	if m, ok := b.a.opt.File.Master(name); ok {
+	if m, ok := b.a.opt.File.Master(name); ok && !b.a.run.Removed(name) {
 		return fileView(m)
 	}
 	return nil
@@ -63,7 +67,7 @@ func (b *backend) Masters() []resp.Master {
 		return nil
 	}
 	for _, m := range b.a.opt.File.Masters {
-		if !slices.ContainsFunc(views, func(v sentinel.View) bool { return v.Name == m.Name }) {
+		if !b.a.run.Removed(m.Name) && !slices.ContainsFunc(views, func(v sentinel.View) bool { return v.Name == m.Name }) {
 			views = append(views, *fileView(m))
 		}
 	}
@@ -243,16 +247,22 @@ func (b *backend) CheckQuorum(name string) (string, error) {
 
 // Failover implements resp.Backend.
 func (b *backend) Failover(ctx context.Context, name string) error {
+	return b.failover(ctx, name, sentinel.RequestSentinelFailover)
+}
+
+func (b *backend) failover(ctx context.Context, name string, kind sentinel.RequestKind) error {
 	if _, _, ok := b.MasterAddr(name); !ok {
 		return resp.ErrNoSuchMaster
 	}
-	ans, err := b.a.run.Request(ctx, sentinel.Request{Master: name, Kind: sentinel.RequestSentinelFailover})
+	ans, err := b.a.run.Request(ctx, sentinel.Request{Master: name, Kind: kind})
 	if err != nil {
 		return err
 	}
 	switch {
 	case ans.Result == sentinel.OutcomeOK:
 		return nil
+	case ans.Code == "NOQUORUM" || ans.Result == sentinel.OutcomeNotLeader:
+		return fmt.Errorf("no failover of %s: %w", name, resp.ErrNoQuorum)
 	case ans.Code == "INPROG":
 		return resp.ErrInProgress
 	case ans.Code == "NOGOODSLAVE":

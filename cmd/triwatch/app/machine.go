@@ -78,7 +78,8 @@ func (m *machine) tell(c sentinel.Command) {
 			m.recorded(c, nil, c.Record)
 		}
 	case sentinel.CmdMonitor, sentinel.CmdForget, sentinel.CmdAdopt, sentinel.CmdMembers, sentinel.CmdTuned, sentinel.CmdLineage, sentinel.CmdAdvance,
-		sentinel.CmdEnrol, sentinel.CmdConfigure, sentinel.CmdPods, sentinel.CmdFloor, sentinel.CmdRelease, sentinel.CmdPause, sentinel.CmdChoose, sentinel.CmdLevel:
+		sentinel.CmdEnrol, sentinel.CmdConfigure, sentinel.CmdPods, sentinel.CmdFloor, sentinel.CmdRelease, sentinel.CmdPause, sentinel.CmdChoose,
+		sentinel.CmdLevel, sentinel.CmdRemove, sentinel.CmdSettings:
 	}
 }
 

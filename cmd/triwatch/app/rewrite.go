@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/triwatch/triwatch/sentinel"
@@ -20,6 +21,7 @@ type rewriter struct {
 	wake   chan struct{} // something changed
 	moved  chan struct{} // the master did
 	failed string
+	mu     sync.Mutex // one writes at a time
 }
 
 // rewritePause spaces the writes of one file.
@@ -77,18 +79,7 @@ func (w *rewriter) run() {
 // stays, and writes it only if it has to change.
 func (w *rewriter) write() {
 	name := w.a.opt.File.Name
-	now, err := os.ReadFile(name)
-	if err == nil {
-		var f *conf.File
-		if f, err = conf.Parse(name, bytes.NewReader(now)); err == nil {
-			w.a.setCredentials(f)
-			next := f.Rewrite(w.state(f))
-			if bytes.Equal(next, now) {
-				return
-			}
-			err = conf.WriteAtomic(name, next)
-		}
-	}
+	err := w.flush()
 	if err == nil {
 		w.failed = ""
 		return
@@ -97,6 +88,27 @@ func (w *rewriter) write() {
 		w.failed = err.Error()
 		w.a.log.Warn("sentinel.conf could not be rewritten; the watcher goes on, its state is in the data directory", zap.String("file", name), zap.Error(err))
 	}
+}
+
+// flush does so and says what went wrong. It may be called by any goroutine.
+func (w *rewriter) flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	name := w.a.opt.File.Name
+	now, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	f, err := conf.Parse(name, bytes.NewReader(now))
+	if err != nil {
+		return err
+	}
+	next := f.Rewrite(w.state(f))
+	w.a.setCredentials(f)
+	if bytes.Equal(next, now) {
+		return nil
+	}
+	return conf.WriteAtomic(name, next)
 }
 
 func (w *rewriter) state(f *conf.File) conf.State {
@@ -109,20 +121,23 @@ func (w *rewriter) state(f *conf.File) conf.State {
 		return st
 	}
 	st.MyID = string(w.a.ID())
-	for _, v := range views {
+	options := map[string]sentinel.Options{}
+	for i := range views {
+		v := &views[i]
+		if len(v.Options) > 0 {
+			options[v.Name] = v.Options
+		}
 		old, ok := f.Master(v.Name)
-		if !ok || uint64(v.Epoch) < old.ConfigEpoch {
+		if ok && uint64(v.Epoch) < old.ConfigEpoch || v.Master.Addr.IsZero() {
 			continue
 		}
-		m := conf.MasterState{Name: v.Name, Addr: hostPort(v.Master.Addr), ConfigEpoch: uint64(v.Epoch), LeaderEpoch: uint64(v.Epoch), KnownSentinels: w.others(old)}
-		for _, i := range v.Instances {
-			if !i.Master {
-				m.KnownReplicas = append(m.KnownReplicas, hostPort(i.Addr))
-			}
-		}
 		st.CurrentEpoch = max(st.CurrentEpoch, uint64(v.Epoch))
-		st.Masters = replaceMaster(st.Masters, m)
+		st.Masters = replaceMaster(st.Masters, w.masterState(v, old))
 	}
+	w.a.mu.Lock()
+	w.a.options = options
+	w.a.mu.Unlock()
+	w.changedHere(&st, f)
 	return st
 }
 
