@@ -136,6 +136,9 @@ func (w *rewriter) missing() []string {
 		add(text)
 	}
 	for _, m := range w.state.Masters {
+		if slices.Contains(w.state.Removed, m.Name) {
+			continue
+		}
 		if _, ok := w.file.Master(m.Name); !ok {
 			if !m.Added {
 				continue

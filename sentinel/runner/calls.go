@@ -21,6 +21,10 @@ type result struct {
 	Views  []sentinel.View  `json:"views"`
 }
 
+// CodeUnheard is the code of an answer to a request that can be sent again in a moment,
+// when the leader has said hello.
+const CodeUnheard = "UNHEARD"
+
 // registryLevel is the level from which on watchers change the registry on request.
 const registryLevel = 3
 
@@ -45,8 +49,13 @@ func (r *Runner) Request(ctx context.Context, q sentinel.Request) (sentinel.Answ
 			return
 		}
 		// An older leader would take it for a request about a plan.
-		if h, ok := r.Heard()[leader]; q.Kind.Registry() && (!ok || h.Level < registryLevel) {
-			r.answer(sentinel.Answer{ID: id, Result: sentinel.OutcomeRefused, Detail: "the leader runs an older build, or has not said which: upgrade it first, or ask again"})
+		switch h, ok := r.Heard()[leader]; {
+		case !q.Kind.Registry():
+		case !ok:
+			r.answer(sentinel.Answer{ID: id, Result: sentinel.OutcomeNotLeader, Code: CodeUnheard, Detail: "the leader has not said yet what it can do"})
+			return
+		case h.Level < registryLevel:
+			r.answer(sentinel.Answer{ID: id, Result: sentinel.OutcomeRefused, Detail: "the leader runs an older build that cannot do that: upgrade it first"})
 			return
 		}
 		f := r.post.to(leader)

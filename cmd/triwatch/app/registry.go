@@ -12,6 +12,7 @@ import (
 	"github.com/triwatch/triwatch/sentinel"
 	"github.com/triwatch/triwatch/sentinel/conf"
 	"github.com/triwatch/triwatch/sentinel/resp"
+	"github.com/triwatch/triwatch/sentinel/runner"
 )
 
 // changeTimeout bounds how long a client waits for a change of the registry, and
@@ -19,6 +20,8 @@ import (
 const (
 	changeTimeout = 5 * time.Second
 	shownTimeout  = time.Second
+	// unheardPause is the time between two tries while the leader has not said hello.
+	unheardPause = 50 * time.Millisecond
 )
 
 // changes remembers what this watcher's clients have asked for, so that a script that
@@ -50,6 +53,15 @@ func (b *backend) change(ctx context.Context, q sentinel.Request) (code string, 
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
 	ans, err := b.a.run.Request(ctx, q)
+	for err == nil && ans.Code == runner.CodeUnheard {
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+			continue
+		case <-time.After(unheardPause):
+		}
+		ans, err = b.a.run.Request(ctx, q)
+	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return "", fmt.Errorf("%s %s: the leader has not answered for %s, so it may or may not be committed: %w", q.Kind, q.Master, changeTimeout, resp.ErrNoQuorum)
