@@ -23,17 +23,18 @@ func (s *State) chooseOnHosts(cands []Candidate, choice Choice) (Choice, string)
 	var missing []InstanceID
 	var names []string
 	for _, m := range s.com.Members {
-		if s.unheard(m.ID, cands) && !s.behind(s.obs[m.ID], choice.Best) {
-			missing, names = append(missing, m.ID), append(names, called(m.Name, m.Addr))
+		if !s.unheard(m.ID, cands) {
+			continue
 		}
-	}
-	if len(missing) == 0 {
-		return choice, ""
+		missing = append(missing, m.ID)
+		if m.ID == s.com.Master.Instance || !s.behind(s.obs[m.ID], choice.Best) {
+			names = append(names, called(m.Name, m.Addr))
+		}
 	}
 	if s.lead.back == never {
 		s.lead.back = s.now
 	}
-	if s.now < s.lead.back+s.com.Config.FailoverTimeout {
+	if len(names) > 0 && s.now < s.lead.back+s.com.Config.FailoverTimeout {
 		return choice, strings.Join(names, ", ")
 	}
 	for _, id := range missing {
@@ -64,8 +65,9 @@ func (s *State) unheard(id InstanceID, cands []Candidate) bool {
 	return c.Info == nil || c.Stale || c.Health != HealthUp || c.Info.Loading || c.Info.Keys < 0
 }
 
-// behind reports whether an instance that is missing is known to have had no more than
-// the best one has.
+// behind reports whether a replica that is missing was known to have no more than the
+// best one has. Of the master that cannot be known: what it wrote last was heard of by
+// nobody.
 func (s *State) behind(o *observation, best *Candidate) bool {
 	if o == nil || o.info == nil || best == nil || o.info.Offset <= 0 {
 		return false

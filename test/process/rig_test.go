@@ -33,8 +33,10 @@ type setup struct {
 	replicas  int           // 0 is 2
 	downAfter time.Duration // 0 is 1 s
 	conf      string        // further lines of every sentinel.conf
-	args      []string      // further arguments of every watcher
-	redis     redisproc.Options
+	// failoverTimeout is for brought; 0 is a minute.
+	failoverTimeout time.Duration
+	args            []string // further arguments of every watcher
+	redis           redisproc.Options
 }
 
 // rig is what one test runs.
