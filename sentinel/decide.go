@@ -179,8 +179,11 @@ func (s *State) candidates(since Time) []Candidate {
 // begin proposes a failover, or says why there is none.
 // since is when the round began: what a replica said before does not count.
 func (s *State) begin(v Verdict, e Evidence, since Time) {
-	choice, wait := s.choose(since)
 	why := e.why(v, s.com.Config.DownAfter)
+	if !s.isIdle() && s.othersDecide(why) {
+		return
+	}
+	choice, wait := s.choose(since)
 	if wait != "" {
 		if v == VerdictBack {
 			s.fenceBack()
@@ -229,18 +232,6 @@ func (s *State) holdBack(v Verdict, why string) bool {
 		s.await(why + "; the last failover was less than " + s.com.Config.minInterval().String() + " ago, so this one waits")
 		return true
 	}
-	if who := s.contested(); who != "" {
-		s.lead.noRoundBefore = s.now + time.Second
-		s.wake(s.lead.noRoundBefore)
-		s.hold(why + "; held: " + who)
-		return true
-	}
-	if o := s.movedAway(); o != nil {
-		s.lead.noRoundBefore = s.now + time.Second
-		s.wake(s.lead.noRoundBefore)
-		s.hold(why + "; held: somebody else made " + s.called(o) + " master, and it is used as one: a person must decide (triwatch adopt " + s.com.Name + " --to " + s.called(o) + ")")
-		return true
-	}
 	if v == VerdictSilence && s.com.Config.HoldUnfenced && !s.absent(s.com.Master.Instance) {
 		s.lead.noRoundBefore = s.now + time.Second
 		s.wake(s.lead.noRoundBefore)
@@ -248,6 +239,22 @@ func (s *State) holdBack(v Verdict, why string) bool {
 		return true
 	}
 	return false
+}
+
+// othersDecide reports, and says, whether a failover is held because somebody else
+// decides about this master, or has decided already.
+func (s *State) othersDecide(why string) bool {
+	who := s.contested()
+	if o := s.movedAway(); who == "" && o != nil {
+		who = fmt.Sprintf("somebody else made %s master, and it is used as one: a person must decide (triwatch adopt %s --to %s)", s.called(o), s.com.Name, s.called(o))
+	}
+	if who == "" {
+		return false
+	}
+	s.lead.noRoundBefore = s.now + time.Second
+	s.wake(s.lead.noRoundBefore)
+	s.hold(why + "; held: " + who)
+	return true
 }
 
 // would says what observe mode keeps from being done.

@@ -210,6 +210,11 @@ func (s *State) condition() (state, note string) {
 	if why := s.contested(); why != "" && !s.isIdle() {
 		return "degraded", why
 	}
+	for _, m := range c.Members { // first what only a person can set right
+		if r := s.obs[m.ID]; r != nil && m.ID != c.Master.Instance && r.health == HealthUp && s.told.refused[m.ID] != "" {
+			return "degraded", s.called(r) + ": " + s.told.refused[m.ID]
+		}
+	}
 	for _, m := range c.Members {
 		r := s.obs[m.ID]
 		if m.ID == c.Master.Instance || r == nil {
@@ -217,9 +222,6 @@ func (s *State) condition() (state, note string) {
 		}
 		if r.health == HealthDown || r.health == HealthCrashed {
 			return "degraded", s.called(r) + " down for " + r.silent(s.now).Round(time.Second).String() + " (" + r.reply.String() + ")"
-		}
-		if why := s.told.refused[m.ID]; why != "" {
-			return "degraded", s.called(r) + ": " + why
 		}
 		if r.info != nil && r.info.Role == RoleReplica && !r.info.LinkUp {
 			return "degraded", s.called(r) + " is not in sync"
