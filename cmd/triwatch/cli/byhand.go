@@ -42,7 +42,7 @@ func (s *session) byHandOne(m httpapi.Master) {
 	}
 	s.printf("\n%s: if that cannot wait, act by hand (redis-cli may need --user and -a):\n", clean(m.Name))
 	s.printf("  1. Stop every watcher. One that finds a quorum again holds to the committed master (%s, epoch %s):\n", clean(m.Current.Address), m.Epoch)
-	s.printf("     it makes any other master read-only, and then decides anew, so that your change would be undone.\n")
+	s.printf("     it makes any other master read-only and decides anew, or leaves one that is used alone until triwatch adopt.\n")
 	s.printf("  2. Make sure that the old master takes no writes: stop it, or cut it off from its clients.\n")
 	s.printf("  3. Make the best replica master, and let the others follow it:\n")
 	var rows [][]string
