@@ -27,6 +27,8 @@ func (r *Record) remark() bool {
 const (
 	remarkAgain = time.Minute
 	remarksMax  = 12
+	// wouldAgain is shorter: in mode observe the history is all that there is.
+	wouldAgain = 3 * time.Second
 )
 
 // remark records what people will ask about later. What happens within a plan is told
@@ -35,7 +37,10 @@ func (s *State) remark(kind string, o *observation, why string) {
 	if o == nil || !s.lead.on || !s.com.Adopted || s.com.Plan != nil {
 		return
 	}
-	n := 0
+	n, again := 0, remarkAgain
+	if kind == remarkWould {
+		again = wouldAgain
+	}
 	for i := len(s.com.History) - 1; i >= 0; i-- {
 		r := &s.com.History[i]
 		if s.wall.Sub(r.When) >= remarkAgain {
@@ -44,7 +49,8 @@ func (s *State) remark(kind string, o *observation, why string) {
 		if !r.remark() {
 			continue
 		}
-		if n++; n >= remarksMax || r.Kind == kind && r.From.Instance == o.id && r.Why == why {
+		same := r.Kind == kind && r.From.Instance == o.id && r.Why == why
+		if n++; n >= remarksMax || same && s.wall.Sub(r.When) < again {
 			return
 		}
 	}
@@ -62,6 +68,17 @@ func (s *State) hold(why string) {
 	}
 	s.await(why)
 }
+
+// unrepaired is what mode observe keeps from being set right at one instance.
+type unrepaired struct {
+	text  string
+	since Time
+	said  bool
+}
+
+// wouldQuiet is how long nothing is said of it: whoever decides there moves one
+// instance after the other.
+const wouldQuiet = time.Second
 
 // wouldRepair says, in mode observe, what would be set right.
 func (s *State) wouldRepair() {
@@ -81,16 +98,23 @@ func (s *State) wouldRepair() {
 		case !r.info.Master.Same(o.addr) && s.mustNotFollow(m, r, o) == "":
 			text = "would make it a replica of " + s.called(o) + ", it follows " + s.followed(r)
 		}
-		if text == s.told.repair[m.ID] {
+		if was, ok := s.told.repair[m.ID]; !ok || was.text != text {
+			if s.told.repair == nil {
+				s.told.repair = map[InstanceID]unrepaired{}
+			}
+			s.told.repair[m.ID] = unrepaired{text: text, since: s.now}
+		}
+		u := s.told.repair[m.ID]
+		if text == "" || u.said {
 			continue
 		}
-		if s.told.repair == nil {
-			s.told.repair = map[InstanceID]string{}
+		if say := u.since + wouldQuiet; s.now < say {
+			s.wake(say)
+			continue
 		}
-		s.told.repair[m.ID] = text
-		if text != "" {
-			s.emit(EventWould, r, text)
-			s.remark(remarkWould, r, text)
-		}
+		u.said = true
+		s.told.repair[m.ID] = u
+		s.emit(EventWould, r, text)
+		s.remark(remarkWould, r, text)
 	}
 }

@@ -113,7 +113,7 @@ type told struct {
 	// waiting is what a plan for the master waits for.
 	waiting string
 	// repair is what mode observe keeps from being set right.
-	repair map[InstanceID]string
+	repair map[InstanceID]unrepaired
 }
 
 // NewState returns the state of a watcher that knows of a master only what is

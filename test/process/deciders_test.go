@@ -236,6 +236,7 @@ func TestSentinelThatFailedOverAndWentAway(t *testing.T) {
 		}
 		r.cliOK(r.leader(), "adopt", name, "--to", next.Addr())
 		r.back(old)
+		r.do(old, "ACL", "SETUSER", watcherUser, "+@all") // it has forgotten
 		r.steady(2)
 		r.oneMaster(next)
 	})
