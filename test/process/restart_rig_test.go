@@ -138,10 +138,7 @@ func containsAll(text string, words []string) bool {
 	return true
 }
 
-// keys is how many keys a server has.
-func (r *rig) keys(s *redisproc.Server) string { r.t.Helper(); return r.do(s, "DBSIZE") }
-
-// has keys waits until a server has that many.
+// hasKeys waits until a server has that many.
 func (r *rig) hasKeys(s *redisproc.Server, n int) {
 	r.t.Helper()
 	r.wait(fmt.Sprintf("%s has %d keys", s.Addr(), n), func() error {
@@ -153,7 +150,7 @@ func (r *rig) hasKeys(s *redisproc.Server, n int) {
 	})
 }
 
-// masters checks that one server alone says that it is master.
+// oneMaster waits until one server alone says that it is master.
 func (r *rig) oneMaster(want *redisproc.Server) {
 	r.t.Helper()
 	r.wait(want.Addr()+" is the only master", func() error {
