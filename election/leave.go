@@ -83,7 +83,9 @@ func (n *life) giveWay(ctx context.Context) {
 	defer cancel()
 	if err := n.TransferLeadership(ctx); err != nil {
 		n.log.Warn("leadership not handed on; tried again", zap.Error(err))
+		return
 	}
+	n.handedOver = time.Time{} // should it come back, it goes at once
 }
 
 // leave is the work of Node.Leave in one life.

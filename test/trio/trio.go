@@ -1,6 +1,7 @@
 package trio
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,12 +44,15 @@ type Trio struct {
 
 // Watcher is one triwatch process and what belongs to it.
 type Watcher struct {
-	Name  string
-	Port  int // Sentinel protocol
-	Dir   string
-	peers string
-	trio  *Trio
-	proc  *proc.Process
+	Name string
+	Port int // Sentinel protocol
+	Dir  string
+	// Binary and Args of the next Start, where they are others than the Trio's; Args come last.
+	Binary string
+	Args   []string
+	peers  string
+	trio   *Trio
+	proc   *proc.Process
 }
 
 // The ports of a watcher lie this far from its Sentinel port.
@@ -166,7 +171,8 @@ func (w *Watcher) Start() error {
 		return fmt.Errorf("start watcher %s: %w", w.Name, err)
 	}
 	defer out.Close() //nolint:errcheck // the child has its own copy
-	cmd := exec.Command(w.trio.opt.Binary, append([]string{"sentinel", w.Conf(), "--peers", w.peers}, w.trio.opt.Args...)...)
+	args := slices.Concat([]string{"sentinel", w.Conf(), "--peers", w.peers}, w.trio.opt.Args, w.Args)
+	cmd := exec.Command(cmp.Or(w.Binary, w.trio.opt.Binary), args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	if w.proc, err = proc.Spawn(cmd); err != nil {
 		return fmt.Errorf("start watcher %s: %w", w.Name, err)
