@@ -57,6 +57,10 @@ chaos: chaos-needs ## Play faults on real processes in network namespaces (root 
 chaos-ci: chaos-needs ## Play TIME=10m of schedules that nobody has seen before, and those that failed once
 	$(CHAOS) -run TestChaos -chaos.seed $(or $(SEED),0) -chaos.time $(or $(TIME),10m)
 
+.PHONY: test-upgrade
+test-upgrade: redis ## Roll watchers between builds of different levels, with a failover in every mix (3 minutes)
+	$(GO) test ./test/upgrade -upgrade -count=1 -v -timeout 15m
+
 .PHONY: lint
 lint: ## Run gofmt and golangci-lint
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
