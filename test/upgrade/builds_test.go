@@ -42,7 +42,7 @@ func root(t *testing.T) string {
 func compile(t *testing.T, dir, version string, level int) build {
 	t.Helper()
 	b := build{path: filepath.Join(t.TempDir(), "triwatch"), version: version, level: level}
-	cmd := exec.Command("go", "build", "-ldflags", "-X main.version="+version, "-o", b.path, "./cmd/triwatch")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-X main.version="+version, "-o", b.path, "./cmd/triwatch")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", version, err, out)
