@@ -30,6 +30,7 @@ var mutants = []struct{ guard, file, old, with string }{
 	{"a committed master that came back as a replica is fenced", "repair.go", "\t\ts.fenceReturned(o)\n", ""},
 	{"a second master is fenced", "repair.go", "if o.info.Role == RoleMaster {\n\t\ts.emit(EventFenced", "if false {\n\t\ts.emit(EventFenced"},
 	{"only the leader acts", "state.go", "if s.lead.on {\n\t\ts.askAll()", "if true {\n\t\ts.askAll()"},
+	{"a veto holds a failover", "veto.go", "case q.veto:", "case false:"},
 	{"epochs only grow", "state.go", "if ev.Assignment.Epoch > s.served.Epoch {", "if true {"},
 }
 
