@@ -133,6 +133,9 @@ func read[T any](r *reader, key string, def T, words string, parse func(string) 
 	if last, ok := r.good[key]; ok {
 		if was, errLast := parse(last); errLast == nil {
 			def, instead = was, "the last good value, "+last+","
+			if strings.Contains(last, "://") { // it may hold a secret
+				instead = "the last good value"
+			}
 		}
 	}
 	r.pass.problem(r.kind, r.obj, ReasonInvalidAnnotation, "annotation %s: %v; %s is used", key, err, instead)
