@@ -18,11 +18,13 @@ type (
 	}
 
 	// ProbeNow asks for one probe at once, with INFO. Redial asks for a new
-	// connection as well, so that a listener is proved, not a buffer.
+	// connection as well, so that a listener is proved, not a buffer. Rights asks for
+	// what is allowed too; the answer to that may come with a later probe.
 	ProbeNow struct {
 		Master   string
 		Instance InstanceID
 		Redial   bool
+		Rights   bool
 		// After delays the probe; zero is at once.
 		After time.Duration
 	}

@@ -215,8 +215,7 @@ func (s *State) takeRequest(r Request) {
 		s.stay(r)
 	default:
 		s.lead.parked = &parked{request: r, asked: s.now, until: s.now + s.com.Config.confirm()}
-		s.act(ProbeNow{Master: s.com.Name, Instance: s.com.Master.Instance})
-		s.probeWitnesses()
+		s.askAllRights()
 	}
 }
 
@@ -235,7 +234,7 @@ func (s *State) grant() {
 		return
 	}
 	o := s.master()
-	if heard := o != nil && o.infoAt >= p.asked && s.fresh(&duty{asked: p.asked}); !heard && s.now < p.until {
+	if heard := o != nil && o.infoAt >= p.asked && s.fresh(&duty{asked: p.asked}) && s.rightsSince(p.asked); !heard && s.now < p.until {
 		s.wake(p.until)
 		return
 	}
@@ -262,6 +261,12 @@ func (s *State) beginAsked(r Request) {
 	if !alive && planned {
 		s.deny(r, "", "the master "+s.com.Master.String()+" "+s.ailing(o)+": a handover needs it alive and well, see failover")
 		return
+	}
+	if kind == KindHandover {
+		if why := s.noHandover(o); why != "" {
+			s.deny(r, "", why)
+			return
+		}
 	}
 	choice := s.choiceFor(kind, to)
 	if choice.Best == nil {
@@ -319,7 +324,11 @@ func (s *State) choiceFor(kind Kind, want string) Choice {
 	var ok []Candidate
 	var left []Rejected
 	for _, c := range cands {
-		if why := notAttached(mi, c); why != "" && barred(c, s.com.Knows, true) == "" {
+		why := notAttached(mi, c)
+		if why == "" && c.Writable {
+			why = readOnlyOff + ", it may have writes of its own"
+		}
+		if why != "" && barred(c, s.com.Knows, true) == "" {
 			left = append(left, c.rejected(why))
 			continue
 		}

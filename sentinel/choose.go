@@ -25,6 +25,10 @@ type Candidate struct {
 	// Own is how many bytes of writes it has that are no part of the data set, because
 	// somebody else had made it master: its offset says nothing beside the others'.
 	Own int64
+	// Rights is what it lets us do, nil if not known. Writable is set when it takes
+	// writes as a replica: it may have data of its own.
+	Rights   *Rights
+	Writable bool
 	// Failed is set when a promotion of it failed a moment ago: any other is better.
 	Failed bool
 }
@@ -60,7 +64,7 @@ type Choice struct {
 
 // Choose picks the replica to promote among those that are allowed: lowest
 // priority number, then highest offset, then name; of several lineages the latest
-// comes before all of that. knows tells whether a
+// comes before all of that, and then one that takes no writes of its own. knows tells whether a
 // replication id belongs to the master's data set. want restricts the choice to
 // one instance (ID, name or address); "" does not.
 func Choose(cands []Candidate, knows func(replID string) bool, want string) Choice {
@@ -107,7 +111,18 @@ func better(a, b Candidate) int {
 		}
 		return 1
 	}
-	return cmp.Or(cmp.Compare(a.Age, b.Age), cmp.Compare(a.Info.Priority, b.Info.Priority), cmp.Compare(b.Info.Offset, a.Info.Offset), cmpID(a.ID, b.ID))
+	return cmp.Or(cmp.Compare(a.Age, b.Age), compareBool(a.Writable, b.Writable), cmp.Compare(a.Info.Priority, b.Info.Priority), cmp.Compare(b.Info.Offset, a.Info.Offset), cmpID(a.ID, b.ID))
+}
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 func advantage(best, next Candidate) string {
@@ -116,6 +131,8 @@ func advantage(best, next Candidate) string {
 		return "the promotion of " + next.String() + " failed"
 	case best.Age != next.Age:
 		return "the latest lineage"
+	case best.Writable != next.Writable:
+		return "the other ones take writes of their own"
 	case best.Info.Priority != next.Info.Priority:
 		return fmt.Sprintf("lowest priority number, %d", best.Info.Priority)
 	case best.Info.Offset != next.Info.Offset:
@@ -130,6 +147,8 @@ func difference(best, c Candidate) string {
 		return "its promotion failed a moment ago"
 	case best.Age != c.Age:
 		return "of an earlier lineage than " + best.String()
+	case best.Writable != c.Writable:
+		return readOnlyOff + ", it may have writes of its own"
 	case best.Info.Priority != c.Info.Priority:
 		return fmt.Sprintf("priority number %d is higher", c.Info.Priority)
 	case best.Info.Offset != c.Info.Offset:
@@ -164,6 +183,8 @@ func barred(c Candidate, knows func(string) bool, dataKnown bool) string {
 		return "is a master itself"
 	case i.Priority == 0:
 		return "priority 0"
+	case c.Rights.Lacks(RightMove) != "":
+		return c.Rights.Lacks(RightMove)
 	case !knows(i.ReplID) && !knows(i.ReplID2):
 		return "foreign lineage: replication id " + shortID(i.ReplID)
 	case c.Own > 0:

@@ -162,6 +162,7 @@ func (s *State) candidates(since Time) []Candidate {
 		if o := s.obs[m.ID]; o != nil {
 			c.Health, c.Reply, c.Info, c.Stale, c.Age = o.health, o.reply, o.info, o.infoAt < since, s.com.age(o.info)
 			c.Own = s.ownWrites(o)
+			c.Rights, c.Writable = o.rights, o.takesWrites()
 		}
 		if i := s.instance(m.ID); i != nil {
 			c.Deleting = i.Deleting

@@ -164,7 +164,7 @@ func (s *State) driveFencing(p *Plan, d *driver) {
 		return
 	}
 	s.wake(limit)
-	if s.com.Config.PauseWrites && !d.paused {
+	if s.com.Config.PauseWrites && !d.paused && s.mayPause(p.Old.Instance) {
 		st := s.run(d, Do{Op: OpPauseWrites, Instance: p.Old.Instance, Addr: p.Old.Addr, Timeout: s.com.Config.CatchUp})
 		if st.flying {
 			return
@@ -178,6 +178,11 @@ func (s *State) driveFencing(p *Plan, d *driver) {
 		return
 	}
 	if !fence.ok() || fence.info == nil {
+		return
+	}
+	if !fence.info.ReadOnly {
+		d.undo = "the fence on " + p.Old.String() + " does not hold: " + readOnlyOff
+		s.undo(p, d)
 		return
 	}
 	s.noteOnce(d, "fenced", fmt.Sprintf("%s is read-only at offset %d", p.Old, fence.info.Offset))
@@ -277,8 +282,13 @@ func (s *State) clearOld(p *Plan, d *driver, again bool) bool {
 	}
 	kill, unpause := old, old
 	kill.Op, unpause.Op = OpKillClients, OpUnpause
-	done := settled(s.runAs(d, stepKey{OpKillClients, p.Old.Instance, again}, kill))
-	if s.com.Config.PauseWrites && !again {
+	done := true
+	if why := s.obs[p.Old.Instance].rights.Lacks(RightKill); why != "" {
+		s.noteOnce(d, "clients", "not sent away from "+p.Old.String()+": "+why)
+	} else {
+		done = settled(s.runAs(d, stepKey{OpKillClients, p.Old.Instance, again}, kill))
+	}
+	if s.com.Config.PauseWrites && !again && s.mayPause(p.Old.Instance) {
 		done = settled(s.run(d, unpause)) && done
 	}
 	return done

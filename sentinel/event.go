@@ -44,6 +44,7 @@ const (
 	EventHeldEnd       EventName = "-held"
 	EventWould         EventName = "+would"
 	EventState         EventName = "+instance-state"
+	EventRights        EventName = "+instance-rights"
 	EventRefused       EventName = "+refused"
 	EventEvidence      EventName = "+evidence"
 	EventFenced        EventName = "+fenced"
@@ -131,7 +132,7 @@ func payloadTail(name EventName, reason string) string {
 	switch name {
 	case EventOdown:
 		return " " + reason
-	case EventHeld, EventHeldEnd, EventWould, EventState, EventRefused, EventEvidence, EventFenced, EventFaulted, EventAborted, EventChosen, EventWaiting, EventContested:
+	case EventHeld, EventHeldEnd, EventWould, EventState, EventRights, EventRefused, EventEvidence, EventFenced, EventFaulted, EventAborted, EventChosen, EventWaiting, EventContested:
 		return " # " + reason
 	default:
 		return ""

@@ -35,7 +35,9 @@ type fakeRedis struct {
 	history            int // of replication ids
 	born               sentinel.Time
 	// calls is the host name by which it knows its master, "" for the address.
-	calls string
+	calls    string
+	rights   *sentinel.Rights // what it tells of them, nil if it is not asked
+	writable bool             // replica-read-only no
 }
 
 // redisSet is the modelled Redis world. It advances one millisecond at a time.
@@ -153,7 +155,7 @@ func (r *fakeRedis) attach(m *fakeRedis, now sentinel.Time) {
 
 func (r *fakeRedis) info(full bool) *sentinel.Info {
 	i := &sentinel.Info{RunID: r.runID(), Version: "7.0.15", Role: r.role, Full: full, Offset: r.offset, ReplID: r.replID, ReplID2: r.replID2, SecondOffset: r.second,
-		Keys: -1, LinkDownFor: -1, Priority: r.prio, ReadOnly: true, Announced: true}
+		Keys: -1, LinkDownFor: -1, Priority: r.prio, ReadOnly: !r.writable, Announced: true}
 	if full {
 		i.Keys = r.keys
 	}
@@ -250,6 +252,9 @@ func (r *fakeRedis) do(d sentinel.Do) (sentinel.Outcome, string) {
 		return sentinel.OutcomeRefused, "BUSY Redis is busy running a script."
 	case sentinel.ReplyLoading:
 		return sentinel.OutcomeRefused, "LOADING Redis is loading the dataset in memory"
+	}
+	if why := r.denied(d.Op); why != "" {
+		return sentinel.OutcomeRefused, "NOPERM " + why
 	}
 	detail := ""
 	switch d.Op {

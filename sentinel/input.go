@@ -33,6 +33,8 @@ type (
 		// Info is what INFO said, nil if it was not asked or not answered. RunID is
 		// filled in from the connection when only one section was asked.
 		Info *Info
+		// Rights is what the instance lets us do, nil if that was not asked.
+		Rights *Rights
 		// Detail is the error or refusal in the words of whoever gave it.
 		Detail string
 	}

@@ -111,6 +111,12 @@ type observation struct {
 	health   Health
 	alert    Reply // the state last told to people
 
+	rights      *Rights // what it lets us do, nil if not known
+	readOnly    Setting // replica-read-only
+	rightsAt    Time    // Asked of rights
+	askedRights Time    // when immovable last asked
+	rightsSaid  string  // what was last told to people
+
 	// The witness's part.
 	streamed  string    // the master's run id from which it streamed
 	recent    [3]sample // the last samples before suspicion, newest first
@@ -145,10 +151,12 @@ func (o *observation) note(p Probe, now Time) {
 		if info.Keys < 0 && o.info != nil && sameKeys(o.info, &info) {
 			info.Keys = o.info.Keys
 		}
-		if o.info == nil || o.info.RunID != info.RunID {
+		anew := o.info == nil || o.info.RunID != info.RunID
+		if anew {
 			o.runSince = now
 		}
 		o.info, o.infoAt = &info, p.Asked
+		o.takeRights(p, anew)
 	}
 }
 

@@ -98,7 +98,7 @@ func (p *prober) answer(n int, asked sentinel.Time, withInfo, full bool) {
 			pr.Info = p.r.info(full)
 			p.informed = p.w.now
 			if full {
-				p.full = p.w.now
+				p.full, pr.Rights = p.w.now, p.r.rights
 			}
 		}
 	default:

@@ -33,7 +33,7 @@ func (s *State) drivePromoting(p *Plan, d *driver) {
 	s.emit(EventPromoted, cand, p.New.String()+" answers role master")
 	s.followers(p, d, false)
 	reason := ""
-	if d.steps[stepKey{op: OpFence, instance: p.Old.Instance}].ok() {
+	if fence := d.steps[stepKey{op: OpFence, instance: p.Old.Instance}]; fence.ok() && (fence.info == nil || fence.info.ReadOnly) {
 		reason = "fenced"
 	}
 	s.proposeNext(d, Command{Type: CmdAdvance, Phase: PhasePromoted, Reason: reason, Lineage: lineageOf(promote.info)})
@@ -64,6 +64,9 @@ func (s *State) fenceIfAlive(p *Plan, d *driver) bool {
 	}
 	if old.health != HealthUp || st.ok() {
 		return true
+	}
+	if st.failed() && old.rights.Lacks(RightMove) != "" {
+		return true // it was known before: as one that cannot be reached
 	}
 	// It answers: wait for the fence, but not for ever.
 	if limit := d.since + s.com.Config.actionTimeout(); s.now < limit {

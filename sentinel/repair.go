@@ -89,7 +89,7 @@ func (s *State) fenceOthers() {
 		return
 	}
 	for _, m := range s.com.Members {
-		if o := s.obs[m.ID]; m.ID != s.com.Master.Instance && s.mendable(o) && o.info.Role == RoleMaster {
+		if o := s.obs[m.ID]; m.ID != s.com.Master.Instance && s.mendable(o) && o.info.Role == RoleMaster && s.immovable(o) == "" {
 			s.mendWith(o, Do{Op: OpFence, Instance: m.ID, Addr: m.Addr})
 		}
 	}
@@ -97,7 +97,7 @@ func (s *State) fenceOthers() {
 
 // repairMaster sets a committed master right that says replica.
 func (s *State) repairMaster(o *observation) {
-	if !s.mendable(o) {
+	if !s.mendable(o) || s.immovable(o) != "" {
 		return
 	}
 	if o.info.Fenced() {
@@ -144,7 +144,7 @@ func (s *State) moved(o *observation) bool {
 // for one that follows it; fenced it is compared with the others, and then it gets
 // its writes back or is replaced.
 func (s *State) fenceReturned(o *observation) {
-	if o.info.Role != RoleReplica || o.info.Fenced() || o.info.Syncing || o.info.Loading || !s.mendable(o) || s.moved(o) {
+	if o.info.Role != RoleReplica || o.info.Fenced() || o.info.Syncing || o.info.Loading || !s.mendable(o) || s.moved(o) || s.immovable(o) != "" {
 		return
 	}
 	if o.info.LinkUp && !s.hasAddr(o.info.Master) {
@@ -264,6 +264,9 @@ func (s *State) mendFollower(m Member, master Addr, mo *observation) standing {
 	if !s.mendable(o) {
 		return standingBusy
 	}
+	if s.immovable(o) != "" {
+		return standingRefused
+	}
 	if o.info.Role == RoleMaster {
 		s.emit(EventFenced, o, "a second master: fenced in place, then compared")
 		s.mendWith(o, Do{Op: OpFence, Instance: m.ID, Addr: m.Addr})
@@ -356,7 +359,7 @@ func (s *State) foreign(m Member, o, mo *observation) bool {
 
 // fenceAtLarge fences a former master whose pod is gone, when it is heard again.
 func (s *State) fenceAtLarge(m Member, o *observation) {
-	if o.told(s.lead.since) && o.info.Role == RoleMaster && s.mendable(o) {
+	if o.told(s.lead.since) && o.info.Role == RoleMaster && s.mendable(o) && s.immovable(o) == "" {
 		s.emit(EventFenced, o, "its pod is gone and it was master: fenced")
 		s.mendWith(o, Do{Op: OpFence, Instance: m.ID, Addr: m.Addr})
 	}
@@ -464,7 +467,7 @@ func (s *State) takeDone(ev Done) {
 	if f.op == OpReplicate {
 		s.emit(EventReconfDone, o, "follows "+s.followed(o))
 	}
-	if f.evict {
+	if f.evict && o.rights.Lacks(RightKill) == "" {
 		s.mendWith(o, Do{Op: OpKillClients, Instance: id, Addr: o.addr})
 	}
 }
@@ -500,7 +503,7 @@ func (s *State) stepDone(key stepKey, st *step, ev Done) {
 func (s *State) learn(o *observation, ev Done, sent Time) {
 	o.written = max(o.written, sent)
 	if ev.Info == nil {
-		s.act(ProbeNow{Master: s.com.Name, Instance: o.id})
+		s.act(ProbeNow{Master: s.com.Name, Instance: o.id, Rights: ev.Result == OutcomeRefused})
 		return
 	}
 	// The INFO was asked after the write; s.now is the earliest moment that is

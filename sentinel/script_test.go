@@ -176,6 +176,12 @@ func (s *script) set(word string, r *fakeRedis, rest []string) error {
 		r.calls = rest[0]
 	case "deaf":
 		r.deaf = rest[0] == "yes"
+	case "rights":
+		return r.setRights(rest[0])
+	case "writable":
+		if r.writable = rest[0] != "no"; rest[0] != "hidden" {
+			r.tellWritable()
+		}
 	case "foreign":
 		r.newReplID()
 		r.replID2 = ""

@@ -342,6 +342,7 @@ func (s *State) assess() {
 		s.wake(o.nextChange(s.now, s.com.Config, ping))
 		s.tellHealth(o, was)
 		s.tellState(o)
+		s.tellRights(o)
 	}
 	if len(s.obs) > len(s.com.Members) {
 		for id := range s.obs {

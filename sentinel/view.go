@@ -65,6 +65,8 @@ type InstanceView struct {
 	Boots Boot `json:"boots,omitempty"`
 	// Choice says what would become of it if the master died now; "" for the master.
 	Choice string `json:"choice,omitempty"`
+	// Lacking are the sentences about what it does not let triwatch do.
+	Lacking []string `json:"lacking,omitempty"`
 }
 
 // View describes the master at the time of the last Step.
@@ -129,6 +131,7 @@ func (s *State) instanceView(m Member) InstanceView {
 	}
 	iv.Health, iv.Reply, iv.Detail, iv.Silent = o.health, o.reply, o.detail, o.silent(s.now)
 	iv.Down = o.health == HealthDown || o.health == HealthCrashed
+	iv.Lacking = o.lacking()
 	if o.info == nil {
 		return iv
 	}
@@ -227,13 +230,17 @@ func (s *State) condition() (state, note string) {
 			return "degraded", s.called(r) + " is not in sync"
 		}
 	}
+	missing, grave := s.hindrances()
+	if grave {
+		return "degraded", missing
+	}
 	if s.paused() {
 		return "paused", s.pausedText() + ": nothing is done unasked"
 	}
 	if c.Config.Observe {
 		return "observed", "mode observe: nothing is written"
 	}
-	return "ok", ""
+	return "ok", missing
 }
 
 // awaited says what keeps a first master from being adopted.

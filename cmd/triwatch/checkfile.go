@@ -124,7 +124,7 @@ func checkMaster(ctx context.Context, m conf.Master) masterCheck {
 	creds := redisio.Credentials{User: m.AuthUser, Password: m.AuthPass}
 	mc := masterCheck{Name: m.Name, Quorum: m.Quorum}
 	at := sentinel.Addr{Host: m.Host, Port: m.Port}
-	info := mc.reach(ctx, at, creds)
+	info, _ := mc.reach(ctx, at, creds)
 	seen := []sentinel.Addr{at}
 	var replicas []sentinel.Addr
 	add := func(a sentinel.Addr) {
@@ -146,8 +146,8 @@ func checkMaster(ctx context.Context, m conf.Master) masterCheck {
 	var cands []sentinel.Candidate
 	for _, a := range replicas {
 		c := sentinel.Candidate{ID: sentinel.InstanceID(a.String()), Addr: a, Health: sentinel.HealthDown}
-		if c.Info = mc.reach(ctx, a, creds); c.Info != nil {
-			c.Health, c.Reply = sentinel.HealthUp, sentinel.ReplyOK
+		if c.Info, c.Rights = mc.reach(ctx, a, creds); c.Info != nil {
+			c.Health, c.Reply, c.Writable = sentinel.HealthUp, sentinel.ReplyOK, !c.Info.ReadOnly
 		}
 		cands = append(cands, c)
 	}
@@ -163,7 +163,7 @@ func checkMaster(ctx context.Context, m conf.Master) masterCheck {
 	return mc
 }
 
-func (mc *masterCheck) reach(ctx context.Context, a sentinel.Addr, creds redisio.Credentials) *sentinel.Info {
+func (mc *masterCheck) reach(ctx context.Context, a sentinel.Addr, creds redisio.Credentials) (*sentinel.Info, *sentinel.Rights) {
 	found, err := redisio.Check(ctx, a, creds)
 	if w := found.BootWarning(sentinel.BootUnknown); err == nil && w != "" {
 		found.Warnings = append(found.Warnings, w)
@@ -175,9 +175,9 @@ func (mc *masterCheck) reach(ctx context.Context, a sentinel.Addr, creds redisio
 	}
 	mc.Instances = append(mc.Instances, rc)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	return &found.Info
+	return &found.Info, found.Rights
 }
 
 func (r fileCheck) print(out io.Writer) {

@@ -35,11 +35,15 @@ type ask struct {
 }
 
 // ask takes a ProbeNow; Pool.mu is held and the pool is not closed.
-func (pr *prober) ask(redial bool, after time.Duration) {
+func (pr *prober) ask(redial, rights bool, after time.Duration) {
 	now := pr.pool.now()
 	due := now + max(after, 0)
 	pr.mu.Lock()
 	defer pr.mu.Unlock()
+	if rights { // over the command connection, whenever that is free
+		pr.rightsAt = due
+		pr.nudge()
+	}
 	for _, a := range pr.asks.waiting {
 		if a.redial == redial && (a.due-due).Abs() < sameMoment {
 			return

@@ -14,18 +14,11 @@ import (
 // checkTimeout bounds Check where ctx has no earlier deadline.
 const checkTimeout = 5 * time.Second
 
-// needed are the commands that triwatch sends, with arguments as it sends them.
-// REPLICAOF is looked at separately, since SLAVEOF does as well.
-var needed = [][]string{
-	{"PING"}, {"INFO"},
-	{"CONFIG", "GET", "repl-ping-replica-period"}, {"CONFIG", "SET", "repl-ping-replica-period", "1"}, {"CONFIG", "REWRITE"},
-	{"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"}, {"CLIENT", "PAUSE", "1", "WRITE"}, {"CLIENT", "UNPAUSE"},
-	{"SUBSCRIBE", WatchChannel},
-}
-
 // Findings is what Check found, as sentences for people.
 type Findings struct {
 	Info sentinel.Info
+	// Rights is what the instance lets us do, nil if it would not tell.
+	Rights *sentinel.Rights
 	// Problems keep triwatch from watching or moving the instance.
 	Problems []string
 	// Warnings should be known, and may be as they are meant to be.
@@ -98,8 +91,12 @@ func Check(ctx context.Context, addr sentinel.Addr, c Credentials) (Findings, er
 	}
 	k.state()
 	k.persistence()
-	k.masterReadOnly()
-	k.permissions()
+	a = l.probe(checkTimeout, true, true)
+	if a.more { // it does not let us ask so, but maybe otherwise
+		a = l.probe(checkTimeout, true, true)
+	}
+	k.found.Rights = a.rights
+	k.allowed(a.rights)
 	return k.found, nil
 }
 
@@ -149,7 +146,7 @@ func (k *check) persistence() {
 	save, errSave := k.link.conn.ConfigGet(k.ctx, "save").Result()
 	aof, errAOF := k.link.conn.ConfigGet(k.ctx, "appendonly").Result()
 	if errSave != nil || errAOF != nil {
-		return // permissions says that CONFIG GET is refused
+		return // allowed says that CONFIG GET is refused
 	}
 	switch {
 	case aof["appendonly"] == "yes":
@@ -171,51 +168,36 @@ func (k *check) persistence() {
 	}
 }
 
-// masterReadOnly looks at the setting that a master's INFO does not show.
-func (k *check) masterReadOnly() {
-	if k.info.Role != sentinel.RoleMaster {
+// allowed says what the user may not do, or the server does not have.
+func (k *check) allowed(r *sentinel.Rights) {
+	if r == nil {
+		k.warn("who may send what could not be asked")
 		return
 	}
-	found, err := k.link.conn.ConfigGet(k.ctx, "replica-read-only").Result()
-	if err == nil && found["replica-read-only"] == "no" {
-		k.add("replica-read-only is off: once fenced or demoted it would go on taking writes; set it to yes")
+	if r.ReadOnly == sentinel.SettingOff && k.info.Role == sentinel.RoleMaster {
+		k.add("replica-read-only is off: once fenced or demoted it would go on taking writes, so nothing is handed over from it; set it to yes")
 	}
-}
-
-// permissions asks the server whether the user may do what triwatch does. Only Redis
-// 7 can tell without doing it.
-func (k *check) permissions() {
-	user, err := k.link.conn.Do(k.ctx, "ACL", "WHOAMI").Text()
-	if err != nil {
-		if v, ok := version(k.info.Version); ok && v >= 600 {
-			k.add("ACL WHOAMI is refused (%v), so permissions cannot be checked", err)
-		}
-		return
+	if r.Unsure {
+		k.warn("user %s may not ask what it may do (ACL DRYRUN, before Redis 7 ACL GETUSER), so its permissions cannot be checked", r.User)
 	}
-	if ok, why := k.allowed(user, []string{"REPLICAOF", "NO", "ONE"}); !ok {
-		if ok, _ := k.allowed(user, []string{"SLAVEOF", "NO", "ONE"}); !ok {
-			k.add("user %s may send neither REPLICAOF nor SLAVEOF, so nothing can be promoted: %s", user, why)
-		}
-	}
-	for _, cmd := range needed {
-		if ok, why := k.allowed(user, cmd); !ok {
-			k.add("user %s may not send %s: %s", user, strings.Join(cmd[:min(len(cmd), 2)], " "), why)
+	for _, m := range r.Missing {
+		why := r.Lacks(m.Right)
+		switch m.Right {
+		case sentinel.RightMove:
+			k.add("%s (nor SLAVEOF): it can be neither promoted nor fenced nor made to follow", why)
+		case sentinel.RightKill:
+			k.warn("%s: clients of a demoted master are not sent away", why)
+		case sentinel.RightPause, sentinel.RightUnpause:
+			k.warn("%s: in a handover clients get errors for some milliseconds instead of waiting", why)
+		case sentinel.RightRewrite:
+			k.warn("%s: after a restart it has the role that its configuration file says", why)
+		case sentinel.RightConfigGet, sentinel.RightConfigSet:
+			k.warn("%s: repl-ping-replica-period stays as it is, and a silent master that was idle is believed later", why)
+		case sentinel.RightListen:
+			k.warn("%s: the listening connection ends after the idle timeout of the server", why)
+		case sentinel.RightUnknown:
 		}
 	}
-}
-
-// allowed asks ACL DRYRUN; a server that cannot tell (before 7, or by its own ACL)
-// gets the benefit of the doubt.
-func (k *check) allowed(user string, cmd []string) (ok bool, why string) {
-	args := []any{"ACL", "DRYRUN", user}
-	for _, a := range cmd {
-		args = append(args, a)
-	}
-	text, err := k.link.conn.Do(k.ctx, args...).Text()
-	if err != nil || text == "OK" {
-		return true, ""
-	}
-	return false, text
 }
 
 // version turns 7.0.15 into 700 and 6.2.1 into 602.

@@ -38,13 +38,15 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	}
 	problems, warnings := strings.Join(found.Problems, "\n"), strings.Join(found.Warnings, "\n")
 	for _, want := range []string{
-		"replica-read-only", "link to the master", "neither REPLICAOF nor SLAVEOF", "may not send CLIENT KILL", "may not send CONFIG REWRITE",
+		"replica-read-only", "link to the master", "user watch may not send REPLICAOF",
 	} {
 		if !strings.Contains(problems, want) {
 			t.Errorf("no problem %q in %q", want, problems)
 		}
 	}
-	for _, want := range []string{"priority is 0", "replica-announced"} {
+	for _, want := range []string{
+		"priority is 0", "replica-announced", "user watch may not send CLIENT KILL", "may not send CONFIG REWRITE", "may not send CLIENT PAUSE",
+	} {
 		if !strings.Contains(warnings, want) || strings.Contains(problems, want) {
 			t.Errorf("%q is not a warning: problems %q, warnings %q", want, problems, warnings)
 		}

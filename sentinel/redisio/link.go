@@ -31,6 +31,9 @@ type link struct {
 	creds  Credentials
 	name   string // for CLIENT SETNAME with the next INFO, "" if done
 	runID  string
+	// version is 602 for 6.2, 0 if not known; deaf are the questions that were refused.
+	version int
+	deaf    deaf
 }
 
 func newLink(nc net.Conn, addr sentinel.Addr, c Credentials, name string) *link {
@@ -86,6 +89,10 @@ type answer struct {
 	detail string
 	// withInfo is set when INFO was asked for.
 	withInfo bool
+	// rights is what was found out about what is allowed, nil if nothing was; more is set
+	// when that should be asked again at once.
+	rights *sentinel.Rights
+	more   bool
 	// broken is set when the link cannot be used again.
 	broken bool
 }
@@ -113,6 +120,12 @@ func (l *link) ping(timeout time.Duration) answer {
 // pingInfo sends PING and INFO in one write: PING because only it says LOADING and
 // MISCONF, INFO for the rest. Not full is the replication section alone.
 func (l *link) pingInfo(timeout time.Duration, full bool) answer {
+	return l.probe(timeout, full, false)
+}
+
+// probe is pingInfo that can also ask what is allowed. That goes last in the same
+// write: what it costs, and whether it is answered, changes nothing of the rest.
+func (l *link) probe(timeout time.Duration, full, rights bool) answer {
 	l.wire.within(timeout)
 	ctx := context.Background()
 	pipe := l.conn.Pipeline()
@@ -122,6 +135,10 @@ func (l *link) pingInfo(timeout time.Duration, full bool) answer {
 		// Best effort: the ACL may not allow it. ClientName in go-redis' options
 		// would make its refusal the end of the connection.
 		pipe.ClientSetName(ctx, l.name)
+	}
+	var q *inquiry
+	if rights {
+		q = l.inquire(ctx, pipe)
 	}
 	_, err := pipe.Exec(ctx)
 	l.name = ""
@@ -142,6 +159,9 @@ func (l *link) pingInfo(timeout time.Duration, full bool) answer {
 	a.withInfo = true
 	if full && a.info != nil {
 		a.text = info.Val()
+	}
+	if q != nil && a.info != nil && a.reply.Usable() {
+		a.rights, a.more = q.rights()
 	}
 	return a
 }
@@ -184,6 +204,9 @@ func (l *link) parse(text string) (*sentinel.Info, error) {
 		info.RunID = l.runID
 	}
 	l.runID = info.RunID
+	if v, ok := version(info.Version); ok {
+		l.version = v
+	}
 	return &info, nil
 }
 

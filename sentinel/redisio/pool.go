@@ -114,7 +114,7 @@ func (p *Pool) ProbeNow(n sentinel.ProbeNow) {
 		return
 	}
 	if m := p.masters[n.Master]; m != nil && m.probers[n.Instance] != nil {
-		m.probers[n.Instance].ask(n.Redial, n.After)
+		m.probers[n.Instance].ask(n.Redial, n.Rights, n.After)
 	}
 }
 

@@ -45,6 +45,9 @@ type prober struct {
 	rtt    time.Duration // of the latest exchange
 	spent  sentinel.Time // when all redials of the burst are allowed again
 	asks   asks
+	// rightsAt is when to ask what is allowed, if the last answer was usable.
+	rightsAt sentinel.Time
+	usable   bool
 
 	cached atomic.Pointer[cachedInfo]
 
@@ -93,6 +96,9 @@ type turn struct {
 	link   *link
 	lost   bool
 	wanted *want
+	// rights is set when it is to be asked what is allowed, as was due at rightsAt.
+	rights   bool
+	rightsAt sentinel.Time
 }
 
 func newProber(p *Pool, master string, t sentinel.Target, c Credentials) *prober {
@@ -218,6 +224,7 @@ func (pr *prober) begin() (*turn, time.Duration) {
 		return nil, wait
 	}
 	t := &turn{target: pr.target, creds: pr.creds, gen: pr.gen, link: pr.link, lost: pr.lost, wanted: pr.wanted}
+	t.rights, t.rightsAt = t.link != nil && pr.usable && pr.pool.now() >= onGrid(pr.rightsAt, t.target.Ping), pr.rightsAt
 	pr.hurry, pr.wanted = false, nil
 	pr.lost = false
 	return t, 0
@@ -231,7 +238,11 @@ func (pr *prober) due() sentinel.Time {
 	case pr.link == nil:
 		return pr.tried + pr.target.Ping
 	}
-	return onGrid(min(pr.replied+pr.target.Ping, pr.informed+pr.target.Info), pr.target.Ping)
+	at := min(pr.replied+pr.target.Ping, pr.informed+pr.target.Info)
+	if pr.usable {
+		at = min(at, pr.rightsAt)
+	}
+	return onGrid(at, pr.target.Ping)
 }
 
 // gridStep is about how far apart probes of different instances are sent.
@@ -265,6 +276,7 @@ func (pr *prober) connect(t *turn) {
 		return
 	}
 	pr.link = l
+	pr.usable, pr.rightsAt = false, asked+rightsDelay
 	pr.mu.Unlock()
 	t.link = l
 	asked = pr.pool.now()
@@ -309,6 +321,9 @@ func (pr *prober) exchange(t *turn) {
 	slack := t.target.Ping / 8
 	var a answer
 	switch {
+	case t.rights:
+		a = t.link.probe(t.target.Timeout, true, true)
+		pr.full = asked
 	case t.wanted != nil, t.link.runID == "", asked-pr.full+slack >= fullInfo:
 		a = t.link.pingInfo(t.target.Timeout, true)
 		pr.full = asked
@@ -345,6 +360,10 @@ func (pr *prober) settle(t *turn, a answer, asked sentinel.Time) {
 		return
 	}
 	pr.replied, pr.rtt = now, now-asked
+	pr.usable = a.reply.Usable()
+	if t.rights && !a.more && pr.rightsAt == t.rightsAt { // else it was asked for meanwhile
+		pr.rightsAt = now + rightsPeriod
+	}
 	if a.withInfo {
 		pr.informed = now
 	}
@@ -429,6 +448,6 @@ func (pr *prober) send(addr sentinel.Addr, a answer, asked sentinel.Time, lost b
 	}
 	pr.pool.opt.Emit(sentinel.Probe{
 		Master: pr.master, Instance: pr.id, Addr: addr, Reply: a.reply, Lost: lost,
-		Asked: asked, Info: a.info, Detail: a.detail,
+		Asked: asked, Info: a.info, Rights: a.rights, Detail: a.detail,
 	})
 }

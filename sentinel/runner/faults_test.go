@@ -63,7 +63,7 @@ type instances struct {
 func newInstances() *instances {
 	w := &instances{info: map[sentinel.Addr]sentinel.Info{}}
 	for _, a := range []sentinel.Addr{one, two, three} {
-		w.info[a] = sentinel.Info{RunID: "run" + a.Host, ReplID: "id", Role: sentinel.RoleReplica, Master: one, LinkUp: true, Offset: 100, Keys: 3, Priority: 100, Full: true}
+		w.info[a] = sentinel.Info{RunID: "run" + a.Host, ReplID: "id", Role: sentinel.RoleReplica, Master: one, LinkUp: true, Offset: 100, Keys: 3, Priority: 100, ReadOnly: true, Full: true}
 	}
 	i := w.info[one]
 	i.Role, i.Master, i.LinkUp = sentinel.RoleMaster, sentinel.Addr{}, false

@@ -130,7 +130,7 @@ func (r *rig) lead(ctx context.Context) {
 
 // probe is what a healthy instance answers at this moment.
 func (r *rig) probe(a sentinel.Addr, role sentinel.Role) sentinel.Probe {
-	i := sentinel.Info{RunID: "run" + a.Host, ReplID: "id", Role: role, Offset: 100, Keys: 3, Priority: 100, Full: true}
+	i := sentinel.Info{RunID: "run" + a.Host, ReplID: "id", Role: role, Offset: 100, Keys: 3, Priority: 100, ReadOnly: true, Full: true}
 	if role == sentinel.RoleMaster {
 		i.Replicas = []sentinel.Attached{{Addr: two, Online: true, Offset: 100}}
 	} else {
