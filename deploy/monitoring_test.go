@@ -21,7 +21,7 @@ var metricLabels = map[string][]string{
 	"triwatch_master_info": {"master", "address", "epoch"}, "triwatch_master_state": {"master", "state"},
 	"triwatch_failovers_total": {"master", "kind", "result"}, "triwatch_unfenced_failovers_total": {"master"},
 	"triwatch_failover_phase_seconds_bucket": {"kind", "phase", "le"}, "triwatch_lost_bytes_estimate": {"master"},
-	"triwatch_held_total": {"master", "reason"}, "triwatch_instance_up": {"master", "redis"}, "triwatch_replica_lag_bytes": {"master", "redis"},
+	"triwatch_held_total": {"master", "reason"}, "triwatch_instance_up": {"master", "redis"}, "triwatch_instance_lacking": {"master", "redis"}, "triwatch_replica_lag_bytes": {"master", "redis"},
 	"triwatch_raft_has_quorum": {}, "triwatch_raft_is_leader": {}, "triwatch_peers": {"reachable"},
 	"triwatch_level_committed": {}, "triwatch_level_known": {}, "triwatch_watcher_stuck": {}, "triwatch_watchers_outdated": {},
 	"triwatch_service_epoch": {"master", "service"}, "triwatch_k8s_write_errors_total": {"verb", "resource"},

@@ -234,8 +234,13 @@ func (s *State) grant() {
 		return
 	}
 	o := s.master()
-	if heard := o != nil && o.infoAt >= p.asked && s.fresh(&duty{asked: p.asked}) && s.rightsSince(p.asked); !heard && s.now < p.until {
+	heard := o != nil && o.infoAt >= p.asked && s.fresh(&duty{asked: p.asked})
+	if !heard && s.now < p.until {
 		s.wake(p.until)
+		return
+	}
+	if told := p.until + rightsWait; heard && s.now < told && !s.rightsSince(p.asked) {
+		s.wake(told)
 		return
 	}
 	s.lead.parked = nil

@@ -65,9 +65,11 @@ func (p *prober) tick() {
 }
 
 // now is a probe beside the paced ones, with a full INFO.
-func (p *prober) now() { p.exchange(0, true) }
+func (p *prober) now(rights bool) { p.exchangeFor(0, true, rights) }
 
-func (p *prober) exchange(n int, full bool) {
+func (p *prober) exchange(n int, full bool) { p.exchangeFor(n, full, false) }
+
+func (p *prober) exchangeFor(n int, full, rights bool) {
 	asked := p.w.now
 	withInfo := full || p.w.now-p.informed+p.target.Ping/8 >= p.target.Info
 	end := asked + p.target.Timeout
@@ -80,7 +82,7 @@ func (p *prober) exchange(n int, full bool) {
 		case p.r.dead:
 			p.finish(n, sentinel.Probe{Reply: sentinel.ReplyRefused, Asked: asked, Detail: "connection refused"})
 		case !p.r.frozen && !p.w.cutoff[string(p.wt.id)+" "+p.r.name]:
-			p.answer(n, asked, withInfo, full)
+			p.answer(n, asked, withInfo, full, rights)
 		case p.w.now >= end:
 			p.finish(n, sentinel.Probe{Reply: sentinel.ReplyTimeout, Asked: asked, Detail: "time-out"})
 		default:
@@ -90,7 +92,7 @@ func (p *prober) exchange(n int, full bool) {
 	p.w.after(ms, poll)
 }
 
-func (p *prober) answer(n int, asked sentinel.Time, withInfo, full bool) {
+func (p *prober) answer(n int, asked sentinel.Time, withInfo, full, rights bool) {
 	pr := sentinel.Probe{Reply: p.r.reply, Asked: asked}
 	switch p.r.reply {
 	case sentinel.ReplyOK, sentinel.ReplyLoading, sentinel.ReplyMisconf:
@@ -99,6 +101,9 @@ func (p *prober) answer(n int, asked sentinel.Time, withInfo, full bool) {
 			p.informed = p.w.now
 			if full {
 				p.full, pr.Rights = p.w.now, p.r.rights
+			}
+			if rights && pr.Rights == nil {
+				pr.Rights = &sentinel.Rights{User: "triwatch", Unsure: true}
 			}
 		}
 	default:

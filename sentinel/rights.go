@@ -203,11 +203,15 @@ func (s *State) askAllRights() {
 	}
 }
 
-// rightsSince reports whether everybody who tells what is allowed has done so since
-// a moment.
+// rightsWait is how much longer than for an INFO the answer to what is allowed is
+// waited for: a plan that fails for it costs clients more.
+const rightsWait = 200 * time.Millisecond
+
+// rightsSince reports whether everybody who has answered INFO since a moment has told
+// what is allowed, too.
 func (s *State) rightsSince(since Time) bool {
 	for _, o := range s.obs {
-		if o.health == HealthUp && o.rights != nil && o.rightsAt < since {
+		if o.health == HealthUp && o.reply.Usable() && o.infoAt >= since && (o.rights == nil || o.rightsAt < since) {
 			return false
 		}
 	}

@@ -191,7 +191,7 @@ func (w *world) carry(wt *watcher, a sentinel.Action) {
 		w.watch(wt, a)
 	case sentinel.ProbeNow:
 		if p := w.probers[string(wt.id)+" "+string(a.Instance)]; p != nil {
-			w.after(a.After, p.now)
+			w.after(a.After, func() { p.now(a.Rights) })
 		}
 	case sentinel.SendAsk:
 		w.toOthers(wt, sentinel.PeerAsk{From: wt.id, Ask: a.Ask})

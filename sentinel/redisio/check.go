@@ -91,12 +91,12 @@ func Check(ctx context.Context, addr sentinel.Addr, c Credentials) (Findings, er
 	}
 	k.state()
 	k.persistence()
-	a = l.probe(checkTimeout, true, true)
-	if a.more { // it does not let us ask so, but maybe otherwise
-		a = l.probe(checkTimeout, true, true)
+	rights, err := l.askRights(checkTimeout)
+	if err != nil {
+		return k.found, fmt.Errorf("ask %s what is allowed: %w", addr, err)
 	}
-	k.found.Rights = a.rights
-	k.allowed(a.rights)
+	k.found.Rights = rights
+	k.allowed(rights)
 	return k.found, nil
 }
 

@@ -89,10 +89,8 @@ type answer struct {
 	detail string
 	// withInfo is set when INFO was asked for.
 	withInfo bool
-	// rights is what was found out about what is allowed, nil if nothing was; more is set
-	// when that should be asked again at once.
+	// rights is what was found out about what is allowed, nil if that was not asked.
 	rights *sentinel.Rights
-	more   bool
 	// broken is set when the link cannot be used again.
 	broken bool
 }
@@ -120,12 +118,6 @@ func (l *link) ping(timeout time.Duration) answer {
 // pingInfo sends PING and INFO in one write: PING because only it says LOADING and
 // MISCONF, INFO for the rest. Not full is the replication section alone.
 func (l *link) pingInfo(timeout time.Duration, full bool) answer {
-	return l.probe(timeout, full, false)
-}
-
-// probe is pingInfo that can also ask what is allowed. That goes last in the same
-// write: what it costs, and whether it is answered, changes nothing of the rest.
-func (l *link) probe(timeout time.Duration, full, rights bool) answer {
 	l.wire.within(timeout)
 	ctx := context.Background()
 	pipe := l.conn.Pipeline()
@@ -135,10 +127,6 @@ func (l *link) probe(timeout time.Duration, full, rights bool) answer {
 		// Best effort: the ACL may not allow it. ClientName in go-redis' options
 		// would make its refusal the end of the connection.
 		pipe.ClientSetName(ctx, l.name)
-	}
-	var q *inquiry
-	if rights {
-		q = l.inquire(ctx, pipe)
 	}
 	_, err := pipe.Exec(ctx)
 	l.name = ""
@@ -159,9 +147,6 @@ func (l *link) probe(timeout time.Duration, full, rights bool) answer {
 	a.withInfo = true
 	if full && a.info != nil {
 		a.text = info.Val()
-	}
-	if q != nil && a.info != nil && a.reply.Usable() {
-		a.rights, a.more = q.rights()
 	}
 	return a
 }

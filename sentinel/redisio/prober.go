@@ -47,7 +47,9 @@ type prober struct {
 	asks   asks
 	// rightsAt is when to ask what is allowed, if the last answer was usable.
 	rightsAt sentinel.Time
-	usable   bool
+	// rightsNot is before when it is not asked at all.
+	rightsNot sentinel.Time
+	usable    bool
 
 	cached atomic.Pointer[cachedInfo]
 
@@ -151,7 +153,7 @@ func (pr *prober) setCredentials(c Credentials) {
 // startOver gives up both connections; pr.mu is held.
 func (pr *prober) startOver() {
 	pr.gen++
-	pr.lost, pr.hurry, pr.earAt = false, true, 0
+	pr.lost, pr.hurry, pr.earAt, pr.rightsNot = false, true, 0, 0
 	pr.retireBoth()
 }
 
@@ -224,7 +226,7 @@ func (pr *prober) begin() (*turn, time.Duration) {
 		return nil, wait
 	}
 	t := &turn{target: pr.target, creds: pr.creds, gen: pr.gen, link: pr.link, lost: pr.lost, wanted: pr.wanted}
-	t.rights, t.rightsAt = t.link != nil && pr.usable && pr.pool.now() >= onGrid(pr.rightsAt, t.target.Ping), pr.rightsAt
+	t.rights, t.rightsAt = t.link != nil && pr.usable && pr.pool.now() >= onGrid(max(pr.rightsAt, pr.rightsNot), t.target.Ping), pr.rightsAt
 	pr.hurry, pr.wanted = false, nil
 	pr.lost = false
 	return t, 0
@@ -240,7 +242,7 @@ func (pr *prober) due() sentinel.Time {
 	}
 	at := min(pr.replied+pr.target.Ping, pr.informed+pr.target.Info)
 	if pr.usable {
-		at = min(at, pr.rightsAt)
+		at = min(at, max(pr.rightsAt, pr.rightsNot))
 	}
 	return onGrid(at, pr.target.Ping)
 }
@@ -321,10 +323,7 @@ func (pr *prober) exchange(t *turn) {
 	slack := t.target.Ping / 8
 	var a answer
 	switch {
-	case t.rights:
-		a = t.link.probe(t.target.Timeout, true, true)
-		pr.full = asked
-	case t.wanted != nil, t.link.runID == "", asked-pr.full+slack >= fullInfo:
+	case t.wanted != nil, t.rights, t.link.runID == "", asked-pr.full+slack >= fullInfo:
 		a = t.link.pingInfo(t.target.Timeout, true)
 		pr.full = asked
 	case asked-pr.informed+slack >= t.target.Info:
@@ -348,6 +347,9 @@ func (pr *prober) exchange(t *turn) {
 		t.wanted.answered()
 	}
 	pr.settle(t, a, asked)
+	if t.rights && !a.broken && a.info != nil && a.reply.Usable() {
+		pr.inquire(t, a, asked)
+	}
 }
 
 // settle draws the conclusions for the connections.
@@ -361,9 +363,6 @@ func (pr *prober) settle(t *turn, a answer, asked sentinel.Time) {
 	}
 	pr.replied, pr.rtt = now, now-asked
 	pr.usable = a.reply.Usable()
-	if t.rights && !a.more && pr.rightsAt == t.rightsAt { // else it was asked for meanwhile
-		pr.rightsAt = now + rightsPeriod
-	}
 	if a.withInfo {
 		pr.informed = now
 	}

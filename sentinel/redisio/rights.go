@@ -2,6 +2,7 @@ package redisio
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +18,34 @@ const (
 	// rightsDelay is how long after a connection was made the first question waits: a
 	// connection that replaces a lost one is evidence, and nothing else goes with it.
 	rightsDelay = 200 * time.Millisecond
+	// rightsPause is how long a server that does not answer the question at all, although
+	// it answers PING, is left alone with it.
+	rightsPause = 10 * time.Minute
 )
+
+// inquire asks what is allowed, over a connection that has just answered. It has the
+// time until the next PING is due, so that no sign of life comes later for it; one that hangs
+// costs a redial, which tells whether the server does.
+func (pr *prober) inquire(t *turn, a answer, asked sentinel.Time) {
+	var err error
+	a.rights, err = t.link.askRights(min(t.target.Timeout, t.target.Ping))
+	now := pr.pool.now()
+	if err == nil {
+		pr.send(t.target.Addr, a, asked, false)
+	}
+	pr.mu.Lock()
+	defer pr.mu.Unlock()
+	if pr.rightsAt == t.rightsAt { // else it was asked for meanwhile
+		pr.rightsAt = now + rightsPeriod
+	}
+	if err == nil {
+		return
+	}
+	if !t.link.wire.lost.Load() && !t.link.wire.retired.Load() {
+		pr.rightsNot = now + rightsPause
+	}
+	pr.breakDown(t)
+}
 
 // demand is a command that triwatch sends, with arguments as it sends them.
 type demand struct {
@@ -63,6 +91,40 @@ type inquiry struct {
 	user     *redis.Cmd   // ACL GETUSER
 	commands *redis.Cmd   // COMMAND INFO of each demand
 	config   *redis.Cmd
+}
+
+// askRights asks what is allowed, and waits at most timeout. Where the server would not
+// tell anything, that is the answer.
+func (l *link) askRights(timeout time.Duration) (*sentinel.Rights, error) {
+	l.wire.within(timeout)
+	ctx := context.Background()
+	for {
+		pipe := l.conn.Pipeline()
+		q := l.inquire(ctx, pipe)
+		if pipe.Len() == 0 {
+			return &sentinel.Rights{User: l.user(), Unsure: true}, nil
+		}
+		if _, err := pipe.Exec(ctx); broken(err) || l.wire.lost.Load() {
+			return nil, errors.Join(err, q.broken())
+		}
+		if err := q.broken(); err != nil {
+			return nil, err
+		}
+		r, again := q.rights()
+		if !again {
+			return r, nil
+		}
+	}
+}
+
+// broken is the first answer that did not come.
+func (q *inquiry) broken() error {
+	for _, cmd := range append([]*redis.Cmd{q.user, q.commands, q.config}, q.dry...) {
+		if cmd != nil && broken(cmd.Err()) {
+			return cmd.Err()
+		}
+	}
+	return nil
 }
 
 // inquire adds the questions to a pipeline. From Redis 7 on the server answers for
@@ -115,19 +177,17 @@ const (
 	verdictGone
 )
 
-// rights reads the answers; nil if there is none. again is set when other questions
-// should be asked at once, because these were refused.
+// rights reads the answers. again is set when other questions should be asked at once,
+// because these were refused.
 func (q *inquiry) rights() (r *sentinel.Rights, again bool) {
 	found := make([]verdict, len(q.demands))
 	out := &sentinel.Rights{User: q.link.user()}
-	heard := q.readConfig(out)
-	was := q.link.deaf
-	heard = q.readCommands(found) || heard
-	heard = q.readDry(found) || heard
-	heard = q.readUser(found) || heard
-	again = q.dry != nil && !was.acl && q.link.deaf.acl
-	if again || !heard {
-		return nil, again
+	q.readConfig(out)
+	q.readCommands(found)
+	q.readDry(found)
+	q.readUser(found)
+	if q.dry != nil && q.link.deaf.acl {
+		return nil, true
 	}
 	out.Unsure = q.link.deaf.acl || slices.Contains(found, verdictUnknown) && q.link.version >= 600
 	out.Missing = q.missing(found)
@@ -156,9 +216,9 @@ func refused(err error) bool {
 	return complained && (sentinel.ClassifyError(text) == sentinel.ReplyAuth || isUnknownCommand(text))
 }
 
-func (q *inquiry) readConfig(out *sentinel.Rights) bool {
+func (q *inquiry) readConfig(out *sentinel.Rights) {
 	if q.config == nil {
-		return false
+		return
 	}
 	found, err := q.config.Slice()
 	q.link.deaf.config = refused(err)
@@ -168,14 +228,12 @@ func (q *inquiry) readConfig(out *sentinel.Rights) bool {
 			if found[i+1] == "no" {
 				out.ReadOnly = sentinel.SettingOff
 			}
-			return true
 		}
 	}
-	return false
 }
 
 // readDry reads the answers to ACL DRYRUN: OK, a sentence why not, or an error.
-func (q *inquiry) readDry(found []verdict) (heard bool) {
+func (q *inquiry) readDry(found []verdict) {
 	for i, cmd := range q.dry {
 		answer, err := cmd.Text()
 		text, complained := errorReply(err)
@@ -189,40 +247,37 @@ func (q *inquiry) readDry(found []verdict) (heard bool) {
 		case refused(err) || complained && strings.HasPrefix(text, "ERR unknown subcommand"):
 			q.link.deaf.acl = true
 		}
-		heard = heard || found[i] != verdictUnknown
 	}
-	return heard
 }
 
 // readCommands reads the answer to COMMAND INFO: null for a command that does not exist.
-func (q *inquiry) readCommands(found []verdict) bool {
+func (q *inquiry) readCommands(found []verdict) {
 	if q.commands == nil {
-		return false
+		return
 	}
 	infos, err := q.commands.Slice()
 	q.link.deaf.command = refused(err)
 	if err != nil || len(infos) != len(found) {
-		return false
+		return
 	}
 	for i, info := range infos {
 		if info == nil {
 			found[i] = verdictGone
 		}
 	}
-	return true
 }
 
 // readUser reads the answer to ACL GETUSER, which needs the categories that COMMAND
 // INFO told.
-func (q *inquiry) readUser(found []verdict) bool {
+func (q *inquiry) readUser(found []verdict) {
 	if q.user == nil {
-		return false
+		return
 	}
 	fields, err := q.user.Slice()
 	q.link.deaf.acl = refused(err)
 	rules, ok := rulesOf(fields)
 	if err != nil || !ok {
-		return false
+		return
 	}
 	var infos []any
 	if q.commands != nil {
@@ -238,5 +293,4 @@ func (q *inquiry) readUser(found []verdict) bool {
 		}
 		found[i] = weighRules(rules, d.path(true), categories)
 	}
-	return true
 }

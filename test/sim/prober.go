@@ -149,8 +149,12 @@ func (p *prober) ended(o outcome, asked time.Duration, lost, withInfo bool) {
 }
 
 func (p *prober) emit(o outcome, asked time.Duration, lost bool) {
-	p.wt.step(sentinel.Probe{Master: name, Instance: p.in.id, Addr: p.in.addr, Reply: o.reply, Lost: lost,
-		Asked: asked + p.wt.offset, Info: o.info})
+	probe := sentinel.Probe{Master: name, Instance: p.in.id, Addr: p.in.addr, Reply: o.reply, Lost: lost,
+		Asked: asked + p.wt.offset, Info: o.info}
+	if o.info != nil && o.info.Full { // nothing is forbidden here
+		probe.Rights = &sentinel.Rights{User: "default", ReadOnly: sentinel.SettingOn}
+	}
+	p.wt.step(probe)
 }
 
 // reset is the end of the connection as seen by the one who always reads.

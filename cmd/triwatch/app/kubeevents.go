@@ -37,6 +37,7 @@ var reasons = map[sentinel.EventName]struct{ kind, reason string }{
 	sentinel.EventFailoverTimed: {corev1.EventTypeWarning, "Overdue"},
 	sentinel.EventFailoverEnd:   {corev1.EventTypeNormal, "Done"},
 	sentinel.EventState:         {corev1.EventTypeWarning, "InstanceState"},
+	sentinel.EventRights:        {corev1.EventTypeWarning, "InstanceRights"},
 	sentinel.EventSelected:      {corev1.EventTypeNormal, "Started"},
 	sentinel.EventSwitchMaster:  {corev1.EventTypeNormal, "SwitchMaster"},
 	sentinel.EventReconfDone:    {corev1.EventTypeNormal, "ReplicaFollows"},

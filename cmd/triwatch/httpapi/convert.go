@@ -102,7 +102,7 @@ func newInstance(i sentinel.InstanceView) Instance {
 	out := Instance{Ref: Ref{ID: string(i.ID), Name: i.Name, Address: i.Addr.String()}, Role: i.Role.String(), Master: i.Master,
 		Health: i.Health.String(), Down: i.Down, Reply: i.Reply.String(), Detail: i.Detail, Link: i.Link,
 		Priority: i.Prio, RunID: i.RunID, SeenBy: i.SeenBy, SilentMS: i.Silent.Milliseconds(), InfoAgeMS: i.InfoAge.Milliseconds(),
-		Choice: i.Choice, WouldBeChosen: strings.HasPrefix(i.Choice, "would be chosen")}
+		Choice: i.Choice, WouldBeChosen: strings.HasPrefix(i.Choice, "would be chosen"), Lacking: i.Lacking}
 	// In a full sync the offset is not one of the data set that is being loaded.
 	if i.Role != sentinel.RoleUnknown && i.Link != "sync" {
 		out.Offset, out.LagBytes, out.Keys = known(i.Offset), known(i.Lag), known(i.Keys)

@@ -121,6 +121,8 @@ type Instance struct {
 	// Choice says what would become of it if the master died now.
 	Choice        string `json:"choice,omitempty"`
 	WouldBeChosen bool   `json:"wouldBeChosen"`
+	// Lacking says what the instance does not let triwatch do.
+	Lacking []string `json:"lacking,omitempty"`
 }
 
 // Plan is the failover or handover that is under way.

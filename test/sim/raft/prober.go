@@ -120,7 +120,11 @@ func (pr *prober) ask(after time.Duration) {
 }
 
 func (pr *prober) emit(o answer, asked sentinel.Time, lost bool) {
-	pr.p.step(sentinel.Probe{Master: name, Instance: pr.in.id, Addr: pr.in.addr, Reply: o.reply, Lost: lost, Asked: asked, Info: o.info})
+	probe := sentinel.Probe{Master: name, Instance: pr.in.id, Addr: pr.in.addr, Reply: o.reply, Lost: lost, Asked: asked, Info: o.info}
+	if o.info != nil && o.info.Full { // nothing is forbidden here
+		probe.Rights = &sentinel.Rights{User: "default", ReadOnly: sentinel.SettingOn}
+	}
+	pr.p.step(probe)
 }
 
 // closed is the end of the connection, as one notices who always reads. It may be

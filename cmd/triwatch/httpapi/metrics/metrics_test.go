@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,8 +49,12 @@ func TestMetricsPassTheLint(t *testing.T) {
 }
 
 func TestScrapeShowsWhatIsTrueNow(t *testing.T) {
-	_, reg := newMetrics(t, apitest.New())
-	compare(t, reg, "scrape.txt", "triwatch_master_info", "triwatch_instance_up", "triwatch_replica_lag_bytes", "triwatch_raft_has_quorum",
+	src := apitest.New()
+	src.List = []sentinel.View{apitest.Orders(), apitest.Carts()}
+	redis3 := slices.IndexFunc(src.List[0].Instances, func(i sentinel.InstanceView) bool { return i.Name == "redis-3" })
+	src.List[0].Instances[redis3].Lacking = []string{"user triwatch may not send REPLICAOF", "replica-read-only is off"}
+	_, reg := newMetrics(t, src)
+	compare(t, reg, "scrape.txt", "triwatch_master_info", "triwatch_instance_up", "triwatch_instance_lacking", "triwatch_replica_lag_bytes", "triwatch_raft_has_quorum",
 		"triwatch_raft_is_leader", "triwatch_peers", "triwatch_last_pass_timestamp_seconds", "triwatch_build_info", "triwatch_failovers_total",
 		"triwatch_held_total", "triwatch_unfenced_failovers_total")
 }

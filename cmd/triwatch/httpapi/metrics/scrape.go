@@ -16,7 +16,7 @@ func states() []string {
 
 // descs are the descriptions of what is read at each scrape.
 type descs struct {
-	info, state, foreign, up, lag, quorum, leader, peers, level, knows, stuck, outdated, lastPass, build *prometheus.Desc
+	info, state, foreign, up, lacking, lag, quorum, leader, peers, level, knows, stuck, outdated, lastPass, build *prometheus.Desc
 }
 
 func newDescs() descs {
@@ -28,6 +28,7 @@ func newDescs() descs {
 		state:    d("master_state", "1 for the state that a master is in, 0 for the others.", "master", "state"),
 		foreign:  d("foreign_sentinels", "Other Sentinels that watch the master: while there are any, nothing is decided automatically.", "master"),
 		up:       d("instance_up", "Whether this watcher holds the instance up.", "master", "redis"),
+		lacking:  d("instance_lacking", "Number of things that an instance does not let triwatch do, as far as could be found out: commands that may not be sent, replica-read-only off.", "master", "redis"),
 		lag:      d("replica_lag_bytes", "Bytes that a replica is behind the master's last known offset; missing while it is down or in a full sync.", "master", "redis"),
 		quorum:   d("raft_has_quorum", "Whether this watcher is in touch with a majority."),
 		leader:   d("raft_is_leader", "Whether this watcher leads."),
@@ -42,7 +43,7 @@ func newDescs() descs {
 }
 
 func (d descs) all() []*prometheus.Desc {
-	return []*prometheus.Desc{d.info, d.state, d.foreign, d.up, d.lag, d.quorum, d.leader, d.peers, d.level, d.knows, d.stuck, d.outdated, d.lastPass, d.build}
+	return []*prometheus.Desc{d.info, d.state, d.foreign, d.up, d.lacking, d.lag, d.quorum, d.leader, d.peers, d.level, d.knows, d.stuck, d.outdated, d.lastPass, d.build}
 }
 
 // scrape is the one collector of everything: a registry collects several at the same
@@ -94,6 +95,7 @@ func (s *scrape) masters(d descs, gauge func(*prometheus.Desc, float64, ...strin
 		gauge(d.foreign, float64(len(v.Foreign)), v.Name)
 		for _, i := range unique(v.Instances) {
 			gauge(d.up, number(i.Health == sentinel.HealthUp), v.Name, i.Name)
+			gauge(d.lacking, float64(len(i.Lacking)), v.Name, i.Name)
 			if !i.Master && i.Lag >= 0 && !i.Down && i.Link != "sync" {
 				gauge(d.lag, float64(i.Lag), v.Name, i.Name)
 			}
