@@ -45,8 +45,10 @@
 //
 // PING, INFO, SUBSCRIBE to the channel WatchChannel (without it the listening
 // connection is read all the same, but ends after the server's idle `timeout`),
-// CLIENT (SETNAME, PAUSE, UNPAUSE, KILL), CONFIG (GET, SET, REWRITE), and REPLICAOF
-// or SLAVEOF. Check tells what is missing.
+// CLIENT (SETNAME, PAUSE, UNPAUSE, KILL), CONFIG (GET, SET, REWRITE), REPLICAOF
+// or SLAVEOF, and ACL DRYRUN and COMMAND INFO (before Redis 7 ACL GETUSER), by which it is
+// found out what is missing: 200 ms after a connection was made, then every minute, in
+// an exchange of its own that follows a probe and delays none. What is not told counts as allowed.
 //
 // # Glossary
 //
