@@ -35,6 +35,15 @@ type Machine interface {
 	Restore(snapshot []byte) error
 }
 
+// CatchingUp may be implemented by a Machine that tells others what is committed: what
+// was so long ago is no news.
+type CatchingUp interface {
+	// Behind is called before the first Apply of a process life or of a store: all
+	// commands up to that index were committed before, and follow at once. 0 means that
+	// there are none.
+	Behind(last uint64)
+}
+
 // Errors that callers tell apart with errors.Is.
 var (
 	// ErrNotLeader is returned when only the leader can do what was asked; its

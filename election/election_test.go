@@ -185,6 +185,34 @@ func TestARestartKeepsIdentityAndState(t *testing.T) {
 	}
 }
 
+func TestAMachineIsToldWhatWasCommittedBeforeTheStart(t *testing.T) {
+	for _, n := range []int{1, 3} {
+		c := newCluster(t, n)
+		c.startAll()
+		leader := c.awaitLeader()
+		for _, cmd := range []string{"a", "b", "c"} {
+			mustCommit(t, leader, cmd)
+		}
+		w := c.ws[0]
+		for _, other := range c.others(leader) {
+			w = other
+		}
+		awaitApplied(t, w, "a", "b", "c")
+		last := w.list.last
+		w.stop()
+		w.start()
+		awaitApplied(t, w, "a", "b", "c")
+		if w.list.behind != last || w.list.told != 1 {
+			t.Errorf("%d watchers: told %d times that all up to %d follow at once, not once up to %d", n, w.list.told, w.list.behind, last)
+		}
+		mustCommit(t, c.awaitLeader(), "d")
+		awaitApplied(t, w, "a", "b", "c", "d")
+		if w.list.behind != last || w.list.told != 1 {
+			t.Errorf("%d watchers: told again: %d times, up to %d", n, w.list.told, w.list.behind)
+		}
+	}
+}
+
 func TestStateSurvivesThroughASnapshot(t *testing.T) {
 	c := newCluster(t, 1)
 	c.startAll()

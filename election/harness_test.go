@@ -24,11 +24,22 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type list struct {
 	mu   sync.Mutex
 	cmds []string
+	// last is the index of the latest one, behind what Behind was told before the first.
+	last, behind uint64
+	told         int
 }
 
-func (l *list) Apply(_ uint64, cmd []byte) any {
+func (l *list) Behind(last uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.behind = last
+	l.told++
+}
+
+func (l *list) Apply(index uint64, cmd []byte) any {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = index
 	l.cmds = append(l.cmds, string(cmd))
 	return len(l.cmds)
 }

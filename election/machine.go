@@ -3,6 +3,7 @@ package election
 import (
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 )
@@ -25,6 +26,10 @@ type machineFSM struct {
 	// doubtful is that a snapshot could not be restored, so that applied may be
 	// further than the state is.
 	doubtful bool
+	// raft and logs are those of the present life, looked that its backlog was told.
+	raft   atomic.Pointer[raft.Raft]
+	logs   raft.LogStore
+	looked bool
 }
 
 func newMachineFSM(m Machine) (*machineFSM, error) {
@@ -38,7 +43,8 @@ func newMachineFSM(m Machine) (*machineFSM, error) {
 // begin is called before Raft starts. It returns true if the state has at least
 // the newest snapshot in it already.
 func (f *machineFSM) begin(snaps raft.SnapshotStore) (current bool, err error) {
-	f.snaps = snaps
+	f.snaps, f.looked = snaps, false
+	f.raft.Store(nil)
 	if f.doubtful {
 		f.forget()
 	}
@@ -70,8 +76,38 @@ func (f *machineFSM) Apply(l *raft.Log) any {
 			panic(fmt.Sprintf("restore empty state machine: %v", err))
 		}
 	}
+	if c, ok := f.m.(CatchingUp); ok && !f.looked {
+		f.looked = true
+		c.Behind(f.backlog(l.Index))
+	}
 	f.applied = l.Index
 	return f.m.Apply(l.Index, l.Data)
+}
+
+// started is called when Raft runs.
+func (f *machineFSM) started(r *raft.Raft, logs raft.LogStore) {
+	f.logs = logs
+	f.raft.Store(r)
+}
+
+// backlog is the index of the last command that was committed when the first one of this
+// life is applied, 0 if that is the first itself. A restarted watcher's first message
+// from a leader tells how far the log is committed, and all of that is applied then.
+func (f *machineFSM) backlog(first uint64) uint64 {
+	r := f.raft.Load()
+	if r == nil {
+		return 0
+	}
+	for i := r.CommitIndex(); i > first; i-- {
+		var l raft.Log
+		if err := f.logs.GetLog(i, &l); err != nil {
+			return 0
+		}
+		if l.Type == raft.LogCommand {
+			return i
+		}
+	}
+	return 0
 }
 
 // Snapshot implements raft.FSM.

@@ -59,6 +59,7 @@ func (n *life) startRaft() (err error) {
 	if err != nil {
 		return fail(fmt.Errorf("start raft from %s: %w", n.store.path, err))
 	}
+	n.machine.started(r, n.store.bolt)
 	n.mu.Lock()
 	n.raft, n.stream, n.transport = r, stream, transport
 	n.quorumAt = time.Now() // it has not been looked for yet

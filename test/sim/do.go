@@ -113,6 +113,10 @@ func (a *action) hasRead(o outcome) {
 	i := o.info
 	switch a.do.Op {
 	case sentinel.OpPromote:
+		if a.do.RunID != "" && i.RunID != a.do.RunID {
+			a.end(sentinel.OutcomeRefused, i, "runs anew since it was chosen")
+			return
+		}
 		if i.Role == sentinel.RoleMaster {
 			a.end(sentinel.OutcomeOK, i, "already so")
 			return

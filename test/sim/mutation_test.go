@@ -3,74 +3,135 @@ package sim
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
-var mutate = flag.Bool("sim.mutate", false, "break each guard of package sentinel in turn; the schedules must notice (minutes)")
+var (
+	mutate      = flag.Bool("sim.mutate", false, "break each guard of package sentinel in turn; a suite must notice (many minutes)")
+	mutateSeeds = flag.Uint64("sim.mutate.seeds", 20000, "schedules of each kind that are played against a broken guard")
+)
 
-// mutants are guards of package sentinel with what breaks them.
-var mutants = []struct{ guard, file, old, with string }{
-	{"an instance with data must not follow an empty one", "repair.go", "case master.Empty():", "case false:"},
-	{"an empty replica is not promoted while another has data", "choose.go", "case i.Empty() && dataKnown:", "case false:"},
-	{"a replica in full sync is not promoted", "choose.go", "case i.Syncing:", "case false:"},
-	{"priority 0 is not promoted", "choose.go", "case i.Priority == 0:", "case false:"},
-	{"a replica that advances holds a failover back", "judge.go", "if e.Advancing > 0 &&", "if false &&"},
-	{"a majority has to agree", "judge.go", "return max(voters/2+1, quorum)", "return 1"},
-	{"a master back with less is replaced", "decide.go", "return any && !sameData", "return any && false && !sameData"},
-	{"a stream's second id counts up to its second offset", "decide.go", "min(i.Offset, i.SecondOffset-1) >= best", "i.Offset >= best"},
-	{"the candidate has caught up before it is promoted", "drive.go", "if !await.ok() || await.info == nil {\n\t\treturn\n\t}", "if await.info == nil {\n\t\tawait.info = fence.info\n\t}"},
-	{"nobody follows a promoted master that runs anew", "drive.go", "lost := s.lostAgain(d)", "lost := \"\""},
-	{"a new run of the master is accepted before anybody follows it", "repair.go", "if o.info.RunID != \"\" && o.info.RunID != s.masterRun() {", "if false {"},
-	{"fresh answers are kept apart", "peers.go", "return p.fresh, true", "return p.report, p.report.Fresh && p.report.Seq == only"},
-	{"an old number of keys is not carried on", "observe.go", "o.info != nil && sameKeys(o.info, &info) {", "o.info != nil && o.info.RunID == info.RunID {"},
-	{"a committed master that came back as a replica is fenced", "repair.go", "\t\ts.fenceReturned(o)\n", ""},
-	{"a second master is fenced", "repair.go", "if o.info.Role == RoleMaster {\n\t\ts.emit(EventFenced", "if false {\n\t\ts.emit(EventFenced"},
-	{"only the leader acts", "state.go", "if s.lead.on {\n\t\ts.askAll()", "if true {\n\t\ts.askAll()"},
-	{"a veto holds a failover", "veto.go", "case q.veto:", "case false:"},
-	{"epochs only grow", "state.go", "if ev.Assignment.Epoch > s.served.Epoch {", "if true {"},
-}
-
-// TestGuardsAreNeeded builds the schedules against package sentinel with one guard
-// broken, without touching the tree (go test -overlay), and expects a violation.
+// TestGuardsAreNeeded builds the suites against package sentinel with one guard
+// broken, without touching the tree (go test -overlay), and expects a failure: of
+// the schedules, or of the tests of package sentinel itself, which have pods, persons and
+// settings that the schedules do not have. At its end it prints who noticed what.
 func TestGuardsAreNeeded(t *testing.T) {
 	if !*mutate {
-		t.Skip("only with -sim.mutate: it builds and runs the schedules once for each guard")
+		t.Skip("only with -sim.mutate: it builds and runs two suites once for each guard")
 	}
-	root, err := filepath.Abs("../../sentinel")
+	var mu sync.Mutex
+	table := map[string]string{}
+	t.Cleanup(func() {
+		var lines []string
+		for guard, by := range table {
+			lines = append(lines, fmt.Sprintf("%s | %s", guard, by))
+		}
+		slices.Sort(lines)
+		t.Logf("invariant | guard | noticed by\n%s", strings.Join(lines, "\n"))
+	})
+	run := func(m mutant, suites ...suite) {
+		t.Run(strings.ReplaceAll(m.guard, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			by := m.noticed(t, suites)
+			mu.Lock()
+			table[fmt.Sprintf("%2d | %s", m.of, m.guard)] = by
+			mu.Unlock()
+			if by == "" {
+				t.Errorf("nobody noticed %s: %q in the place of %q", m.file, m.with, m.old)
+			}
+		})
+	}
+	for _, m := range mutants {
+		run(m, schedules, core)
+	}
+	for _, m := range podMutants {
+		run(m, core)
+	}
+}
+
+// TestEveryInvariantHasAMutation counts them, and finds guards that were rewritten.
+func TestEveryInvariantHasAMutation(t *testing.T) {
+	seen, names := [11]int{}, map[string]bool{}
+	for _, m := range slices.Concat(mutants, podMutants) {
+		seen[m.of]++
+		if names[m.guard] {
+			t.Errorf("two are called %q", m.guard)
+		}
+		names[m.guard] = true
+		text, err := os.ReadFile(filepath.Join("../../sentinel", m.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(text), m.old); n != 1 {
+			t.Errorf("%s: %q stands %d times in %s, not once: the list needs another look", m.guard, m.old, n, m.file)
+		}
+	}
+	for of, n := range seen {
+		if n == 0 {
+			t.Errorf("no mutation breaks invariant %d", of)
+		}
+	}
+}
+
+// suite is a command that fails if it notices.
+type suite struct {
+	name string
+	args func() []string
+	said *regexp.Regexp // what it noticed
+}
+
+var (
+	schedules = suite{"schedules", func() []string {
+		n := fmt.Sprint(*mutateSeeds)
+		return []string{".", "-run", "^(TestSchedules|TestChaosSchedules|TestOnceFailedSchedules|TestKeptChaosSchedules)$", "-failfast", "-sim.seeds=" + n, "-sim.tail=0", "-sim.stop"}
+	}, regexp.MustCompile(`_test\.go:\d+: (.*(?:seed|[a-z ]+ \d+ \().*)`)}
+	core = suite{"core", func() []string { return []string{"../../sentinel", "-failfast"} }, regexp.MustCompile(`--- FAIL: (\S+)`)}
+)
+
+// noticed runs suites until one notices, and says which and how, "" if none did.
+func (m mutant) noticed(t *testing.T, suites []suite) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("../../sentinel", m.file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range mutants {
-		t.Run(strings.ReplaceAll(m.guard, " ", "_"), func(t *testing.T) {
-			path := filepath.Join(root, m.file)
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n := strings.Count(string(text), m.old); n != 1 {
-				t.Fatalf("%q stands %d times in %s, not once: the list needs another look", m.old, n, m.file)
-			}
-			dir := t.TempDir()
-			broken, overlay := filepath.Join(dir, m.file), filepath.Join(dir, "overlay.json")
-			write(t, broken, []byte(strings.Replace(string(text), m.old, m.with, 1)))
-			js, err := json.Marshal(map[string]map[string]string{"Replace": {path: broken}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			write(t, overlay, js)
-			cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-overlay="+overlay, "-run", "TestSchedules$", ".", "-sim.seeds=20000", "-sim.tail=0", "-sim.stop")
-			out, err := cmd.CombinedOutput()
-			said := firstWith(string(out), ": seed ")
-			if err == nil || said == "" {
-				t.Fatalf("no schedule noticed (%v):\n%s", err, out)
-			}
-			t.Log(said)
-		})
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
 	}
+	dir := t.TempDir()
+	broken, overlay := filepath.Join(dir, m.file), filepath.Join(dir, "overlay.json")
+	write(t, broken, []byte(strings.Replace(string(text), m.old, m.with, 1)))
+	js, err := json.Marshal(map[string]map[string]string{"Replace": {path: broken}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, overlay, js)
+	for _, s := range suites {
+		cmd := exec.CommandContext(t.Context(), "go", append([]string{"test", "-vet=off", "-overlay=" + overlay}, s.args()...)...)
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			continue
+		}
+		if strings.Contains(string(out), "[build failed]") {
+			t.Fatalf("the mutant does not build:\n%s", out)
+		}
+		said := s.said.FindAllStringSubmatch(string(out), -1)
+		if len(said) == 0 {
+			t.Fatalf("%s failed without a reason: %v\n%s", s.name, err, out)
+		}
+		t.Log(said[len(said)-1][1])
+		return s.name + ": " + said[len(said)-1][1]
+	}
+	return ""
 }
 
 func write(t *testing.T, path string, data []byte) {
@@ -78,13 +139,4 @@ func write(t *testing.T, path string, data []byte) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func firstWith(text, part string) string {
-	for line := range strings.Lines(text) {
-		if strings.Contains(line, part) {
-			return strings.TrimSpace(line)
-		}
-	}
-	return ""
 }

@@ -26,7 +26,7 @@ func (wt *watcher) traceInput(ev sentinel.InputEvent) {
 	case sentinel.Wanted:
 		wt.w.tracef("%s <- its file", wt)
 	case sentinel.Restored:
-		wt.w.tracef("%s <- snapshot of %d entries", wt, wt.snapshot)
+		wt.w.tracef("%s <- snapshot of %d entries", wt, wt.applied)
 	case sentinel.Applied:
 		wt.w.tracef("%s <- applied %d %s", wt, ev.Index, ev.Command.Type)
 	case sentinel.Done:

@@ -27,6 +27,7 @@ type watcher struct {
 	leader       int // whom it takes for the leader, -1 for nobody
 	applied      int
 	snapshot     int // entries in its latest snapshot
+	caughtUp     bool
 	verified     time.Duration
 	probers      []*prober // by instance
 	writers      []writer  // by instance
@@ -64,22 +65,9 @@ func (wt *watcher) boot() {
 	}
 	wt.step(sentinel.Membership{Me: wt.id, Voters: voters})
 	wt.step(sentinel.Hooks{Default: w.before})
-	wt.applied = 0
+	wt.applied, wt.caughtUp = 0, false
 	if wt.snapshot > 0 {
-		reg := sentinel.NewRegistry()
-		for _, c := range w.raft.log[:wt.snapshot] {
-			reg.Apply(c)
-		}
-		bytes, err := reg.Marshal()
-		if err == nil {
-			reg, err = sentinel.UnmarshalRegistry(bytes)
-		}
-		if err != nil {
-			w.violate("snapshot: %v", err)
-			return
-		}
-		wt.applied = wt.snapshot
-		wt.step(sentinel.Restored{Registry: reg})
+		wt.restore(wt.snapshot)
 	}
 	wt.step(sentinel.Wanted{Monitors: []sentinel.Command{w.monitor()}})
 }
@@ -173,9 +161,33 @@ func (wt *watcher) led(leading bool, term uint64) {
 	wt.step(sentinel.Led{Leading: leading, Term: term})
 }
 
-// apply hands out log entries in order, up to n or what the store has.
+// restore hands out what the log comes to up to an entry, as a snapshot does.
+func (wt *watcher) restore(n int) {
+	reg := sentinel.NewRegistry()
+	for _, c := range wt.w.raft.log[:n] {
+		reg.Apply(c)
+	}
+	bytes, err := reg.Marshal()
+	if err == nil {
+		reg, err = sentinel.UnmarshalRegistry(bytes)
+	}
+	if err != nil {
+		wt.w.violate("snapshot: %v", err)
+		return
+	}
+	wt.applied = n
+	wt.step(sentinel.Restored{Registry: reg})
+}
+
+// apply hands out log entries in order, up to n or what the store has. What was
+// committed before the process began is handed out as one.
 func (wt *watcher) apply(n int) {
 	wt.deliver(func() {
+		if upTo := min(n, wt.w.raft.held[wt.i]); !wt.caughtUp && upTo > 0 {
+			if wt.caughtUp = true; upTo > wt.applied+1 {
+				wt.restore(upTo)
+			}
+		}
 		for r := &wt.w.raft; wt.applied < n && wt.applied < r.held[wt.i] && wt.w.bad == ""; {
 			wt.applied++
 			wt.step(sentinel.Applied{Index: uint64(wt.applied), Command: r.log[wt.applied-1]})

@@ -25,6 +25,9 @@ type machine struct {
 
 	mu  sync.Mutex
 	reg *sentinel.Registry
+	// behind is the last command that was committed before this process knew of it, 0 if
+	// there is none: what was so before is told to nobody.
+	behind uint64
 	// stuck is why nothing is applied any more. A later build reads the log again
 	// from the last snapshot, so no snapshot may be taken from here on. The registry is
 	// then what was understood last, and old.
@@ -44,11 +47,19 @@ func (m *machine) Apply(index uint64, cmd []byte) any {
 	}
 	c, err := sentinel.DecodeCommand(cmd)
 	if err != nil {
+		if index <= m.behind {
+			m.catchUp() // it answers what it knows
+		}
 		m.halt(fmt.Errorf("apply log entry %d: %w", index, err))
 		return sentinel.Result{Reason: m.stuck.Error()}
 	}
 	res := m.reg.Apply(c)
-	m.applied(index, c)
+	switch {
+	case index > m.behind:
+		m.applied(index, c)
+	case index == m.behind:
+		m.catchUp()
+	}
 	if res.Accepted {
 		m.tell(c)
 	}
@@ -61,6 +72,27 @@ func (m *machine) halt(why error) {
 	m.log.Error("the log is not understood, this watcher stops acting and answers what it last knew", zap.Int("needs_level", sentinel.NeedsLevel(why)),
 		zap.Int("knows_level", sentinel.CommandLevel), zap.Error(why))
 	m.halted(why)
+}
+
+// Behind implements election.CatchingUp. Masters of long ago must not be announced to
+// clients again, one after the other, whenever a watcher starts.
+func (m *machine) Behind(last uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.behind = last
+}
+
+// catchUp tells the runner what all that was applied comes to.
+func (m *machine) catchUp() {
+	b, err := m.reg.Marshal()
+	if err == nil {
+		var reg *sentinel.Registry
+		if reg, err = sentinel.UnmarshalRegistry(b); err == nil {
+			m.restored(reg)
+			return
+		}
+	}
+	m.halt(fmt.Errorf("copy the replicated state: %w", err))
 }
 
 func (m *machine) tell(c sentinel.Command) {

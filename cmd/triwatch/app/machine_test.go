@@ -195,3 +195,33 @@ func TestPlansAndRecordsAreTold(t *testing.T) {
 		t.Fatalf("told %d plans and %+v, want one plan and its one record", heard.plans, heard.records)
 	}
 }
+
+func TestWhatWasCommittedBeforeTheStartIsToldAtOnce(t *testing.T) {
+	m, heard := newTestMachine()
+	log := begin(t)
+	log = append(log, encode(t, sentinel.Command{Type: sentinel.CmdAbort, Master: "orders", Epoch: 1, Reason: "undone"}))
+	m.Behind(2)
+	m.Apply(1, log[0])
+	if len(heard.applied) != 0 || heard.restored != nil {
+		t.Fatalf("told %v, %v before all was read", heard.applied, heard.restored)
+	}
+	m.Apply(2, log[1])
+	if len(heard.applied) != 0 || heard.restored == nil || heard.restored.Masters["orders"].Plan == nil {
+		t.Fatalf("told %v, %+v, not the open plan as it stands", heard.applied, heard.restored)
+	}
+	heard.restored = nil
+	m.Apply(3, log[2])
+	if len(heard.applied) != 1 || heard.restored != nil {
+		t.Errorf("what was committed later: told %v, %v, not entry 3", heard.applied, heard.restored)
+	}
+}
+
+func TestWatcherThatDoesNotUnderstandItsOldLogTellsWhatCameBefore(t *testing.T) {
+	m, heard := newTestMachine()
+	m.Behind(3)
+	m.Apply(1, begin(t)[0])
+	m.Apply(2, []byte(`{"l":99,"t":"frobnicate","m":"orders"}`))
+	if heard.restored == nil || heard.restored.Masters["orders"] == nil || !errors.Is(heard.halted, sentinel.ErrLevel) {
+		t.Errorf("told %+v, halted %v", heard.restored, heard.halted)
+	}
+}
