@@ -75,7 +75,7 @@ var mutants = []mutant{
 	{5, "a master back with less is replaced", "decide.go", "return any && !sameData", "return any && false && !sameData"},
 	{5, "a stream's second id counts up to its second offset", "decide.go", "min(i.Offset, i.SecondOffset-1) >= best", "i.Offset >= best"},
 	{5, "nobody follows a promoted master that runs anew", "drive.go", "lost := s.lostAgain(d)", "lost := \"\""},
-	{5, "only the run that was promoted is followed", "repair.go", "if run != \"\" && o.info.RunID != run {", "if false {"},
+	{5, "only the run that was promoted is followed", "repair.go", "if run != \"\" && o.info.RunID != run {", "if run == \"-\" {"},
 	{5, "a new run of the master is accepted before anybody follows it", "repair.go", "if o.info.RunID != \"\" && o.info.RunID != s.masterRun() {", "if false {"},
 	{5, "a new run is accepted when the others were heard", "records.go", "(s.backWithLess() || !s.othersHeard(o))", "s.backWithLess()"},
 	{5, "far more data of an unknown lineage keeps a new run from being accepted", "records.go", "why := s.unknownMore(o.info, r); why != \"\"", "why := s.unknownMore(o.info, r); false"},

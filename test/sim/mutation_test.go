@@ -50,7 +50,7 @@ func TestGuardsAreNeeded(t *testing.T) {
 		})
 	}
 	for _, m := range mutants {
-		run(m, schedules, core)
+		run(m, schedules(1000), core, schedules(*mutateSeeds))
 	}
 	for _, m := range podMutants {
 		run(m, core)
@@ -84,17 +84,19 @@ func TestEveryInvariantHasAMutation(t *testing.T) {
 // suite is a command that fails if it notices.
 type suite struct {
 	name string
-	args func() []string
+	args []string
 	said *regexp.Regexp // what it noticed
 }
 
-var (
-	schedules = suite{"schedules", func() []string {
-		n := fmt.Sprint(*mutateSeeds)
-		return []string{".", "-run", "^(TestSchedules|TestChaosSchedules|TestOnceFailedSchedules|TestKeptChaosSchedules)$", "-failfast", "-sim.seeds=" + n, "-sim.tail=0", "-sim.stop"}
-	}, regexp.MustCompile(`_test\.go:\d+: (.*(?:seed|[a-z ]+ \d+ \().*)`)}
-	core = suite{"core", func() []string { return []string{"../../sentinel", "-failfast"} }, regexp.MustCompile(`--- FAIL: (\S+)`)}
-)
+// schedules plays n of each kind, and those that are kept.
+func schedules(n uint64) suite {
+	return suite{"schedules",
+		[]string{".", "-run", "^(TestSchedules|TestChaosSchedules|TestOnceFailedSchedules|TestKeptChaosSchedules)$", "-failfast",
+			fmt.Sprint("-sim.seeds=", n), "-sim.tail=0", "-sim.stop"},
+		regexp.MustCompile(`_test\.go:\d+: (.*\d+.*: .*)`)}
+}
+
+var core = suite{"core", []string{"../../sentinel", "-failfast"}, regexp.MustCompile(`--- FAIL: (\S+)`)}
 
 // noticed runs suites until one notices, and says which and how, "" if none did.
 func (m mutant) noticed(t *testing.T, suites []suite) string {
@@ -116,7 +118,7 @@ func (m mutant) noticed(t *testing.T, suites []suite) string {
 	}
 	write(t, overlay, js)
 	for _, s := range suites {
-		cmd := exec.CommandContext(t.Context(), "go", append([]string{"test", "-vet=off", "-overlay=" + overlay}, s.args()...)...)
+		cmd := exec.CommandContext(t.Context(), "go", append([]string{"test", "-vet=off", "-overlay=" + overlay}, s.args...)...)
 		out, err := cmd.CombinedOutput()
 		if err == nil {
 			continue
@@ -128,8 +130,12 @@ func (m mutant) noticed(t *testing.T, suites []suite) string {
 		if len(said) == 0 {
 			t.Fatalf("%s failed without a reason: %v\n%s", s.name, err, out)
 		}
-		t.Log(said[len(said)-1][1])
-		return s.name + ": " + said[len(said)-1][1]
+		what := said[0][1] // the first one, or of subtests the innermost
+		if s.name == core.name {
+			what = said[len(said)-1][1]
+		}
+		t.Logf("noticed by %s: %s", s.name, what)
+		return s.name + ": " + what
 	}
 	return ""
 }
