@@ -10,35 +10,45 @@
 // namespace and all names and mounts are private, nothing is left when it ends, however
 // it ends; the directory of a run that was killed is swept by the next.
 //
-// A schedule follows from a seed. It has rounds; a round has faults that may overlap and
-// are all undone by themselves. Then the lab must become writable again within ten
-// seconds and entirely well within sixty, and everything acknowledged so far is looked
-// for on all three. Rounds that are called calm forbid any plan.
+// A schedule follows from a seed; package faults has its format. After each round the lab must
+// become writable again within ten seconds and entirely well within sixty, and
+// everything acknowledged so far is looked for on all three. These bounds contain four
+// times what this machine stood still meanwhile.
 //
-//	go test ./test/chaos -run TestChaos -chaos.seed 7 -chaos.time 5m -v
-//	go test ./test/chaos -run TestChaos -chaos.file FILE -chaos.time 1m -v
+//	make chaos SEED=7 TIME=5m
+//	make chaos FILE=schedule.txt TIME=5m
+//	make chaos-ci
 //
-// runs the schedules of seed 7, 8, ... until the time is over, or the one of a file. When one fails, its text, with the
-// reasons, and a timeline are kept in a directory that is printed: faults, what all six
-// processes logged, what watchers told, all stamped with one clock. A schedule whose failure was mended goes to
-// testdata/schedules, where it is run again with every chaos run.
+// runs the schedules of seed 7, 8, ... until the time is over; or the one of a file, again and
+// again, because the same faults are not the same run; or ten minutes of schedules that nobody has
+// seen, of which each is printed with its seed. When one fails, its text, with the reasons, and a
+// timeline go to a directory below bin/chaos-failed, which is printed with the commands to replay
+// it here and in the simulation, and to keep it: faults, what all six processes logged, what
+// watchers told, all stamped with one clock. A schedule whose failure was mended goes to
+// testdata/schedules, where it is run again with every chaos run, and in test/sim with every test.
 //
 // # What is checked
 //
 // A lost write is followed from master to master: in a handover the next one must have
 // it; in a failover if it was seen there, in the same life of the process, before; what
 // WAIT said that all replicas have must survive everything, because only one copy is
-// ever destroyed in a round. Epochs never go back at any watcher, and an epoch has one
-// master for all. A deposed master does not acknowledge anything three seconds after it
-// was deposed, if nothing has hindered the watchers for as long. No process ever has
-// less than half of the keys that it had. The Redis of a stranger at a member's address
-// keeps its data. Readers go back only around a failover.
+// ever destroyed in a round. Epochs never go back at any watcher, not even over its restarts, an
+// epoch has one master for all, and the histories of all watchers tell the same of it for
+// ever. A process that the watchers say was fenced acknowledges nothing that was sent
+// after it was deposed, whatever happens; a handover always fences. A deposed master that could not
+// be fenced does not acknowledge anything three seconds after it was deposed, if nothing has
+// hindered the watchers for as long: neither one watcher that is gone nor clocks are an excuse.
+// No process ever has less than half of the keys that it had, nor loses one of those that all had
+// from the beginning. The Redis of a stranger at a member's address keeps its data, and no
+// member gets it. Readers go back only around a failover. When all Redis were ended at once, nobody
+// has less afterwards than the best disk. Every rule has a test that feeds it a bad history.
 //
 // # Faults, and what is not possible
 //
-// Ways are cut, and packets lost, by nftables where they arrive. Delay comes from
-// NFQUEUE and a reader in this package rather than from netem, which many small kernels
-// do not have; there is no reordering and no duplication. A wall clock jumps
+// Ways are cut, and packets lost, by nftables where they arrive. Delay and another order come
+// from NFQUEUE and a reader in this package rather than from netem, which many small kernels
+// do not have; there is no duplication. A watcher whose store is gone is another watcher:
+// until it has joined it tells what its file says, which is not held against it. A wall clock jumps
 // in one running watcher only, see skew; other than the real thing this does not move
 // timers that the kernel keeps on the wall clock, of which Go uses none. A monotonic
 // clock cannot jump while a process runs, it is another one after the start instead. The drift of clocks
