@@ -29,7 +29,7 @@ var podMutants = []mutant{
 	{6, "a handover that was begun is ended before observing", "pods.go", "cfg.Validate() == nil && !s.halfway()", "cfg.Validate() == nil"},
 	{10, "a handover from a pod waits while somebody else decides", "pods.go", "if who := s.contested(); who != \"\" {", "if who := s.contested(); false {"},
 	{0, "a handover that is aborted again and again is given up", "pods.go", "if s.inv.vacated >= vacateMax {", "if false {"},
-	{0, "the addresses of a plan do not change under it", "pods.go", "was.Addr != i.Addr && !s.planned(i.ID)", "was.Addr != i.Addr"},
+	{0, "the addresses of a plan do not change under it", "pods.go", "if c.Plan != nil && c.Member(m.ID) != nil &&", "if false && c.Member(m.ID) != nil &&"},
 }
 
 // mutants are the other guards.
