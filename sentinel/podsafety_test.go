@@ -289,6 +289,10 @@ func TestAHandoverThatIsAbortedAgainAndAgainIsGivenUp(t *testing.T) {
 	if n := len(w.begun()); n > 5 || fenced > 3000 {
 		t.Errorf("%d handovers in 30 s, fenced for %d ms", n, fenced)
 	}
+	w.run(3 * time.Minute) // the pauses between them grow, and that alone would not end it
+	if n := len(w.begun()); n > 5 {
+		t.Errorf("%d handovers, and there is no end", n)
+	}
 }
 
 // The log is read again at every start: a failover of long ago is none of a moment ago.
