@@ -140,6 +140,13 @@ func (s *State) replaceCandidate(p *Plan, d *driver, promote *step, why string) 
 	sure := p.Term == s.lead.term && !promote.mayLand() && why != unfitUnheard
 	// Tries have an end: each one moves the moment at which nothing can land any more.
 	again := promote.failed() && s.now < first+s.com.Config.actionTimeout() && !(sure && promote.tries >= 3)
+	// Who is seen to be master has taken the order, whatever became of its answer: asked
+	// again it says so. Another candidate may have less.
+	if o := s.obs[p.New.Instance]; promote.failed() && o.told(promote.sent) && o.health == HealthUp && o.info.Role == RoleMaster &&
+		(p.Lineage.RunID == "" || o.info.RunID == p.Lineage.RunID) && s.now < first+s.com.Config.FailoverTimeout {
+		s.run(d, s.promotion(p))
+		return
+	}
 	if o := s.obs[p.New.Instance]; again && o != nil && o.health == HealthUp && !final(why) && why != unfitUnheard {
 		s.run(d, s.promotion(p))
 		s.wake(quiet)

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -10,10 +11,12 @@ import (
 
 // Record is what the checks at the end look at. Moves are in the order of epochs.
 type Record struct {
-	Acks   []Ack
-	Moves  []Move
-	Faults []Fault
-	Backs  []Back
+	Acks  []Ack
+	Moves []Move
+	// Aborted are the plans that came to nothing.
+	Aborted []Move
+	Faults  []Fault
+	Backs   []Back
 	// Nobody is when last not one Redis ran.
 	Nobody time.Time
 	// Stands are the times in which this machine did nothing.
@@ -36,6 +39,9 @@ func (r Record) Judge(a Ack) string {
 	}
 	if a.Durable {
 		return fmt.Sprintf("%s, which all replicas had by the word of WAIT at %s, is lost", a.Key, a.At)
+	}
+	if r.neverAnnounced(a) {
+		return ""
 	}
 	holder := a.At
 	i := r.leaving(a)
@@ -64,6 +70,22 @@ func (r Record) Judge(a Ack) string {
 		}
 	}
 	return fmt.Sprintf("%s, acknowledged by %s, was on %s, the master, and is lost there", a.Key, a.At, holder)
+}
+
+// neverAnnounced reports whether the write went to the candidate of a plan that was
+// aborted in the reign of another: it may have been promoted, but nobody was told of it.
+func (r Record) neverAnnounced(a Ack) bool {
+	m := r.reign(a.Acked)
+	if m == nil || m.To == a.At {
+		return false
+	}
+	next := uint64(math.MaxUint64)
+	for _, n := range r.Moves {
+		if n.Epoch > m.Epoch {
+			next = min(next, n.Epoch)
+		}
+	}
+	return slices.ContainsFunc(r.Aborted, func(x Move) bool { return x.To == a.At && x.Epoch > m.Epoch && x.Epoch < next })
 }
 
 // leaving is the move that ended the reign in which the write was acknowledged: the

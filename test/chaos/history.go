@@ -218,6 +218,11 @@ func (h *history) record() Record {
 	for _, m := range h.moves {
 		r.Moves = append(r.Moves, m)
 	}
+	for epoch, p := range h.plans {
+		if p.Kind == "aborted" {
+			r.Aborted = append(r.Aborted, Move{Epoch: epoch, Kind: p.Kind, From: p.From, To: p.To})
+		}
+	}
 	slices.SortFunc(r.Moves, func(a, b Move) int {
 		if a.Epoch < b.Epoch {
 			return -1

@@ -99,6 +99,20 @@ func TestCopyThatIsWipedIsFound(t *testing.T) {
 	}
 }
 
+func TestWriteToACandidateThatWasNeverAnnouncedIsNoLossAgainstAPromise(t *testing.T) {
+	moves := []Move{{Epoch: 0, Kind: "adopted", To: "r1", Told: at(0)}, {Epoch: 2, Kind: "failover", From: "r1", To: "r2", Told: at(20)}}
+	a := Ack{Key: "k", At: "r3", Acked: at(19)}
+	for epoch, want := range map[uint64]bool{1: false, 3: true} {
+		r := Record{Moves: moves, Aborted: []Move{{Epoch: epoch, Kind: "aborted", To: "r3"}}}
+		if why := r.Judge(a); (why != "") != want {
+			t.Errorf("the plan of epoch %d was aborted: %q", epoch, why)
+		}
+	}
+	if (Record{Moves: moves}).Judge(a) == "" {
+		t.Error("no plan was aborted, and the loss is not found")
+	}
+}
+
 func TestPlanInACalmRoundIsFound(t *testing.T) {
 	before := Told{Epoch: 3, Master: "r1"}
 	for _, c := range []struct {
