@@ -131,7 +131,8 @@ type Op int
 const (
 	OpUnknown Op = iota
 	// OpPromote is REPLICAOF NO ONE if the instance is still the run RunID and still has
-	// the lineage ReplID, then INFO to verify. Without them ("") nothing is compared.
+	// the lineage ReplID, then INFO to verify. Without them ("") nothing is compared. One
+	// that changed its lineage in that very moment is fenced again, and refuses.
 	OpPromote
 	// OpReplicate is REPLICAOF To, then INFO to verify.
 	OpReplicate

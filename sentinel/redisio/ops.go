@@ -40,7 +40,22 @@ func (a *action) promote() result {
 		return a.failed(err)
 	}
 	r := a.verify("a master", func(i *sentinel.Info) bool { return i.Role == sentinel.RoleMaster })
+	if r.outcome == sentinel.OutcomeOK && a.do.ReplID != "" && before.ReplID != "" && r.info.ReplID2 != before.ReplID {
+		return a.demote()
+	}
 	r.rewrite = r.outcome == sentinel.OutcomeOK
+	return r
+}
+
+// demote fences an instance that was just promoted with another data set than it had
+// a moment before: REPLICAOF NO ONE waits while a full sync is loaded. A master's
+// second replication id is the one that it had as a replica.
+func (a *action) demote() result {
+	r := a.fence()
+	if r.outcome == sentinel.OutcomeOK {
+		r.outcome = sentinel.OutcomeRefused
+		r.detail = fmt.Sprintf("%s took up another data set in the moment of its promotion; it is fenced", a.do.Addr)
+	}
 	return r
 }
 
