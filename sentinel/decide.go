@@ -196,7 +196,7 @@ func (s *State) begin(v Verdict, e Evidence, since Time) {
 	}
 	if choice.Best == nil {
 		s.lead.noRoundBefore = s.now + min(time.Second, s.com.Config.DownAfter)
-		if s.unheard(since) {
+		if s.stillSilent(since) {
 			s.lead.noRoundBefore = min(s.lead.noRoundBefore, s.now+holdAgain) // meanwhile an empty master may come back
 		}
 		s.wake(s.lead.noRoundBefore)
@@ -221,9 +221,9 @@ func (s *State) begin(v Verdict, e Evidence, since Time) {
 	s.beginPlan(KindFailover, why, choice)
 }
 
-// unheard reports whether a replica has merely not answered since then, as on a machine
+// stillSilent reports whether a replica has merely not answered since then, as on a machine
 // that is starved of CPU: it may be promoted as soon as it does.
-func (s *State) unheard(since Time) bool {
+func (s *State) stillSilent(since Time) bool {
 	for _, m := range s.com.Members {
 		o := s.obs[m.ID]
 		if m.ID != s.com.Master.Instance && o != nil && (o.health == HealthUp || o.health == HealthSuspect) && o.infoAt < since {
