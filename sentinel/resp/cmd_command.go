@@ -55,6 +55,10 @@ func (c *conn) describeCommand(cmd *command) {
 	}
 	c.w.Set(0) // key specifications
 	names := commandNames(cmd.sub)
+	if len(names) == 0 {
+		c.w.Set(0)
+		return
+	}
 	c.w.Array(len(names))
 	for _, name := range names {
 		c.describeCommand(cmd.sub[name])
