@@ -23,7 +23,7 @@
 //
 // # The caller's duties
 //
-//   - Implement [Backend]. All of its methods are called concurrently, from one
+//   - Implement [Backend]. docs/sentinel-compatibility.md says what may differ from Sentinel. All of its methods are called concurrently, from one
 //     goroutine per connection. MasterAddr is the hot one and must not wait for
 //     anything; the others answer from memory; Failover may block until its
 //     context ends, and has to end with it.
