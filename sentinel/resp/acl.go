@@ -523,7 +523,7 @@ func (r *rights) words(t *tables) []string {
 	for _, p := range r.passwords {
 		words = append(words, "#"+p)
 	}
-	words = append(words, r.root.line(t))
+	words = append(words, strings.Fields(r.root.line(t))...)
 	for _, s := range r.more {
 		words = append(words, "("+s.line(t)+")")
 	}
@@ -554,6 +554,9 @@ func (s *Server) setUsers(password string, users []User) error {
 		}
 		r := &rights{root: &selector{}}
 		if err := r.apply(s.tables, u.Rules); err != nil {
+			if inner := errors.Unwrap(err); inner != nil {
+				err = inner // without the rule, which may be a misspelt password
+			}
 			return fmt.Errorf("user %q: %w", u.Name, err)
 		}
 		made.rights.Store(r)

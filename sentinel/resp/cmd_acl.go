@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -262,5 +261,3 @@ func (c *conn) aclDryrun(args [][]byte) {
 		c.w.Bulk("This user has no permissions to access the '" + channel + "' channel")
 	}
 }
-
-func itoa(n int64) string { return strconv.FormatInt(n, 10) }

@@ -157,7 +157,7 @@ func (c *conn) configSet(words [][]byte) {
 	var set []Setting
 	for ; len(words) > 0; words = words[2:] {
 		s := Setting{Name: strings.ToLower(string(words[0])), Value: string(words[1])}
-		ok := true
+		var ok bool
 		switch s.Name {
 		case "resolve-hostnames", "announce-hostnames":
 			s.Value = strings.ToLower(s.Value)

@@ -7,7 +7,6 @@ import "strings"
 type tracking struct {
 	on, bcast, optIn, optOut, noLoop bool
 	redirect                         int64
-	broken                           bool
 	caching                          string // "", "yes" or "no"
 	prefixes                         []string
 }
