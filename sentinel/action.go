@@ -57,7 +57,13 @@ type (
 		RunID string
 		// Value is a setting's new value (OpSetPing).
 		Value string
-		Epoch Epoch
+		// Limits are set together with what OpPromote, OpUnfence and OpReplicate do, and by
+		// OpSetLimits; nil leaves them as they are. The first two set only Write.
+		Limits *MinReplicas
+		// GiveBack has OpSetLimits written to the configuration file as well: what the
+		// instance had before is to be all that is left there.
+		GiveBack bool
+		Epoch    Epoch
 		// Timeout bounds the whole action.
 		Timeout time.Duration
 	}
@@ -153,11 +159,17 @@ const (
 	// OpSetPing sets repl-ping-replica-period to Value; Detail of its Done is the
 	// value that was found.
 	OpSetPing
+	// OpFindLimits reads min-replicas-to-write and min-replicas-max-lag; Detail of its
+	// Done are both, see MinReplicas.String.
+	OpFindLimits
+	// OpSetLimits sets them to Limits.
+	OpSetLimits
 )
 
 var opNames = map[Op]string{
 	OpUnknown: "unknown", OpPromote: "promote", OpReplicate: "replicate", OpFence: "fence", OpUnfence: "unfence",
 	OpAwait: "await", OpPauseWrites: "pause-writes", OpUnpause: "unpause", OpKillClients: "kill-clients", OpSetPing: "set-ping-period",
+	OpFindLimits: "find-limits", OpSetLimits: "set-limits",
 }
 
 // String returns the word that people read.

@@ -46,7 +46,9 @@ func (s *State) takeApplied(a Applied) {
 		s.ended(c)
 	case CmdConfigure, CmdSettings:
 		s.tellSettings(before.Config, c.Options)
-	case CmdMonitor, CmdForget, CmdRemove, CmdTuned, CmdLineage, CmdNote, CmdEnrol, CmdFloor, CmdLevel:
+	case CmdMonitor, CmdForget, CmdRemove, CmdTuned, CmdLineage, CmdNote, CmdEnrol, CmdFloor, CmdLevel, CmdFound:
+	case CmdFence:
+		s.tellFence(before)
 	case CmdRelease:
 		s.released(c)
 	case CmdPause:
@@ -169,6 +171,10 @@ func (s *State) takeProposed(p Proposed) {
 		}
 	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdNote, CmdEnrol, CmdConfigure, CmdPods, CmdFloor, CmdLevel, CmdRemove,
 		CmdSettings:
+	case CmdFence, CmdFound:
+		if p.Result == OutcomeRefused { // a watcher does not know it
+			s.lead.fence.trouble = p.Detail
+		}
 	case CmdRelease, CmdPause, CmdChoose:
 		if p.Result != OutcomeUnknown {
 			s.answer(OutcomeFailed, "", p.Detail)

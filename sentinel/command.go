@@ -42,12 +42,14 @@ const (
 	CmdPause     CommandType = "pause"     // nothing is done unasked, for a while; or again
 )
 
-// The commands of level 3: the level itself, and what clients of the Sentinel protocol
-// change.
+// The commands of level 3: the level itself, what clients of the Sentinel protocol
+// change, and the opt-in fence.
 const (
 	CmdLevel    CommandType = "level"    // commands of a higher level may follow
 	CmdRemove   CommandType = "remove"   // stop to watch it, whatever files still say
 	CmdSettings CommandType = "settings" // its settings changed, and those that only files had
+	CmdFence    CommandType = "fence"    // the fence is on or off, and what the master needs
+	CmdFound    CommandType = "found"    // an instance's limits before they were changed; or they were given back
 )
 
 // Command is one entry of the replicated log. Which fields count depends on
@@ -82,6 +84,8 @@ type Command struct {
 	Until    time.Time    `json:"until,omitzero"`     // pause: its end, zero for none
 	Raise    int          `json:"raise,omitempty"`    // level: the new level
 	Options  Options      `json:"options,omitempty"`  // settings
+	Fence    *Fence       `json:"fence,omitempty"`    // fence
+	Limits   *MinReplicas `json:"limits,omitempty"`   // found: nil for given back
 }
 
 // Span is what a plan cost, in milliseconds.
@@ -142,7 +146,7 @@ func (t CommandType) level() int {
 	switch t {
 	case CmdEnrol, CmdConfigure, CmdPods, CmdFloor, CmdRelease, CmdPause, CmdChoose:
 		return 2
-	case CmdLevel, CmdRemove, CmdSettings:
+	case CmdLevel, CmdRemove, CmdSettings, CmdFence, CmdFound:
 		return 3
 	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdBegin, CmdAdvance, CmdDone, CmdAbort, CmdNote:
 		return 1
@@ -158,7 +162,7 @@ func (t CommandType) known() bool {
 	switch t {
 	case CmdMonitor, CmdForget, CmdAdopt, CmdMembers, CmdTuned, CmdLineage, CmdBegin, CmdAdvance, CmdDone, CmdAbort, CmdNote,
 		CmdEnrol, CmdConfigure, CmdPods, CmdFloor, CmdRelease, CmdPause, CmdChoose,
-		CmdLevel, CmdRemove, CmdSettings:
+		CmdLevel, CmdRemove, CmdSettings, CmdFence, CmdFound:
 		return true
 	}
 	return false

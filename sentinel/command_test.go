@@ -108,6 +108,12 @@ func shipped() map[string]sentinel.Command {
 	c = level3(sentinel.CmdSettings)
 	c.Config, c.Options = &full, sentinel.Options{"auth-user": "app", "auth-pass": "", "rename-command config": "x"}
 	add("settings", c)
+	c = level3(sentinel.CmdFence)
+	c.Fence = &sentinel.Fence{On: true, Need: 1, Epoch: a2.Epoch, Why: "redis-1 is down"}
+	add("fence", c)
+	c = level3(sentinel.CmdFound)
+	c.Instance, c.Limits = a2.Instance, &sentinel.MinReplicas{Write: 2, Lag: 10}
+	add("found", c)
 	return out
 }
 
@@ -142,8 +148,8 @@ func TestCommandsKeepTheirBytes(t *testing.T) {
 			t.Errorf("%s decodes to\n%+v\nnot\n%+v", name, back, c)
 		}
 	}
-	if len(types) != 21 {
-		t.Errorf("%d types of commands have golden bytes, there are 21", len(types))
+	if len(types) != 23 {
+		t.Errorf("%d types of commands have golden bytes, there are 23", len(types))
 	}
 	if files, _ := filepath.Glob("testdata/commands/*.json"); len(files) != len(shipped()) {
 		t.Errorf("%d files for %d commands: what was shipped is never taken away", len(files), len(shipped()))

@@ -16,6 +16,9 @@ const volumesMax = 64
 // lineagesMax bounds how many earlier replication ids of a master are remembered.
 const lineagesMax = 16
 
+// notesMax bounds the timeline of one record.
+const notesMax = 64
+
 // Member is one instance that belongs to a master: the master itself and every
 // replica that was ever attached to it and not removed.
 type Member struct {
@@ -36,6 +39,9 @@ type Member struct {
 	PingWas    int `json:"pingWas,omitempty"`
 	// PingRun is the run id for which PingPeriod was set.
 	PingRun string `json:"pingRun,omitempty"`
+	// Limits are what was found before the fence changed them, nil if it did not. Given
+	// back by release, and when the fence is turned off.
+	Limits *MinReplicas `json:"limits,omitempty"`
 }
 
 // Committed is the replicated state of one master: intents and outcomes, no
@@ -56,6 +62,8 @@ type Committed struct {
 	// if that is not zero.
 	Paused      bool      `json:"paused,omitempty"`
 	PausedUntil time.Time `json:"pausedUntil,omitzero"`
+	// Fence is the opt-in fence, nil if nobody ever asked for it.
+	Fence *Fence `json:"fence,omitempty"`
 	// Chosen is what a person decided last, nil if nobody did.
 	Chosen *Chosen `json:"chosen,omitempty"`
 	// Volumes are those that held this data set, the latest last.
@@ -154,6 +162,10 @@ func (c *Committed) Apply(cmd Command) Result {
 		return c.applyPause(cmd)
 	case CmdChoose:
 		return c.applyChoose(cmd)
+	case CmdFence:
+		return c.applyFence(cmd)
+	case CmdFound:
+		return c.applyFound(cmd)
 	case CmdMonitor, CmdForget, CmdEnrol, CmdLevel, CmdRemove:
 		return refused("%s is a matter of the registry", cmd.Type)
 	}
@@ -293,7 +305,7 @@ func (c *Committed) applyNote(cmd Command) Result {
 	}
 	for i := len(c.History) - 1; i >= 0; i-- {
 		if r := &c.History[i]; r.Epoch == cmd.Epoch && r.Kind != "held" {
-			if len(r.Notes) < 64 {
+			if len(r.Notes) < notesMax {
 				r.Notes = append(slices.Clone(r.Notes), cmd.Notes...)
 			}
 			return accepted()

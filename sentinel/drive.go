@@ -250,7 +250,7 @@ func (s *State) driveFollowing(p *Plan, d *driver) {
 		name = EventFailoverTimed
 	}
 	s.note(d, "done", fmt.Sprintf("%d of %d replicas follow", s.following(), len(s.com.Members)-1))
-	s.emit(name, s.master(), "epoch "+p.Epoch.String()+" is done")
+	s.emit(name, s.master(), "epoch "+p.Epoch.String()+" is done, fenced="+yesNo(p.Fenced))
 	s.proposeNext(d, Command{Type: CmdDone, Took: s.span()})
 }
 

@@ -57,6 +57,7 @@ const (
 	EventPaused        EventName = "+paused"
 	EventContested     EventName = "+contested"
 	EventContestedEnd  EventName = "-contested"
+	EventFence         EventName = "+fence"
 )
 
 // Event is something that happened, for people and for Sentinel clients.
@@ -132,7 +133,8 @@ func payloadTail(name EventName, reason string) string {
 	switch name {
 	case EventOdown:
 		return " " + reason
-	case EventHeld, EventHeldEnd, EventWould, EventState, EventRights, EventRefused, EventEvidence, EventFenced, EventFaulted, EventAborted, EventChosen, EventWaiting, EventContested:
+	case EventHeld, EventHeldEnd, EventWould, EventState, EventRights, EventRefused, EventEvidence, EventFenced, EventFaulted, EventAborted, EventChosen, EventWaiting,
+		EventContested, EventFence:
 		return " # " + reason
 	default:
 		return ""

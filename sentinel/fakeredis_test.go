@@ -38,6 +38,8 @@ type fakeRedis struct {
 	calls    string
 	rights   *sentinel.Rights // what it tells of them, nil if it is not asked
 	writable bool             // replica-read-only no
+	limits   sentinel.MinReplicas
+	acked    sentinel.Time // when it last acknowledged as a replica
 }
 
 // redisSet is the modelled Redis world. It advances one millisecond at a time.
@@ -68,7 +70,7 @@ func (s *redisSet) at(a sentinel.Addr) *fakeRedis {
 func (s *redisSet) add(name string) *fakeRedis {
 	n := len(s.all) + 1
 	r := &fakeRedis{name: name, set: s, addr: sentinel.Addr{Host: fmt.Sprintf("10.0.0.%d", n), Port: 6379},
-		prio: 100, pingPeriod: 10, run: 1, reply: sentinel.ReplyOK, role: sentinel.RoleMaster}
+		prio: 100, pingPeriod: 10, limits: sentinel.MinReplicas{Lag: 10}, run: 1, reply: sentinel.ReplyOK, role: sentinel.RoleMaster}
 	r.newReplID()
 	r.replID2 = ""
 	s.all = append(s.all, r)
@@ -130,6 +132,7 @@ func (r *fakeRedis) followTick(now sentinel.Time) {
 	}
 	switch {
 	case r.link:
+		r.acked = now
 		r.offset, r.second, r.replID, r.replID2, r.keys = m.offset, m.second, m.replID, m.replID2, m.keys
 	case r.syncing && now >= r.syncEnd:
 		r.syncing, r.link, r.everUp = false, true, true
@@ -174,8 +177,15 @@ func (r *fakeRedis) info(full bool) *sentinel.Info {
 	}
 	for _, o := range r.set.all {
 		if o != r && !o.dead && o.role == sentinel.RoleReplica && o.master == r.addr && o.link {
-			i.Replicas = append(i.Replicas, sentinel.Attached{Addr: o.addr, Online: true, Offset: o.offset})
+			a := sentinel.Attached{Addr: o.addr, Online: true, Offset: o.offset, Lag: int64((r.set.now - o.acked) / time.Second)}
+			i.Replicas = append(i.Replicas, a)
+			if a.Lag <= int64(r.limits.Lag) {
+				i.Good++
+			}
 		}
+	}
+	if i.Limited = r.limits.Active(); !i.Limited {
+		i.Good = 0
 	}
 	return i
 }
@@ -223,6 +233,7 @@ func (r *fakeRedis) restart(data, fenced bool) {
 	r.born = r.set.now
 	r.drop()
 	r.link, r.syncing, r.everUp, r.rate, r.pingPeriod = false, false, false, 0, 10
+	r.limits = sentinel.MinReplicas{Lag: 10}
 	was := r.replID
 	r.newReplID()
 	if !data {
@@ -257,7 +268,16 @@ func (r *fakeRedis) do(d sentinel.Do) (sentinel.Outcome, string) {
 		return sentinel.OutcomeRefused, "NOPERM " + why
 	}
 	detail := ""
+	if d.Limits != nil {
+		r.limits.Write = d.Limits.Write
+		if d.Op == sentinel.OpSetLimits || d.Op == sentinel.OpReplicate {
+			r.limits.Lag = d.Limits.Lag
+		}
+	}
 	switch d.Op {
+	case sentinel.OpFindLimits:
+		detail = r.limits.String()
+	case sentinel.OpSetLimits:
 	case sentinel.OpPromote:
 		if d.RunID != "" && d.RunID != r.runID() {
 			return sentinel.OutcomeRefused, "runs anew as " + r.runID()
@@ -287,7 +307,11 @@ func (r *fakeRedis) String() string {
 	case r.dead:
 		return r.name + ": dead"
 	case r.role == sentinel.RoleMaster:
-		return fmt.Sprintf("%s: master, %d keys", r.name, r.keys)
+		text := fmt.Sprintf("%s: master, %d keys", r.name, r.keys)
+		if r.limits.Active() {
+			text += ", min-replicas " + r.limits.String()
+		}
+		return text
 	}
 	link := "down"
 	if r.link {

@@ -39,6 +39,11 @@ type Info struct {
 	ReadOnly    bool
 	Announced   bool
 
+	// Limited is set when min-replicas-to-write and min-replicas-max-lag are both not
+	// zero; Good is then how many replicas have acknowledged lately enough.
+	Limited bool
+	Good    int
+
 	// Replicas are the ones that a master says are attached to it.
 	Replicas []Attached
 }
@@ -149,6 +154,8 @@ func (p *infoParser) link(k, v string) {
 		i.ReadOnly = v != "0"
 	case "replica_announced":
 		i.Announced = v != "0"
+	case "min_slaves_good_slaves":
+		i.Limited, i.Good = true, int(integer(v))
 	default:
 		p.numbered(k, v)
 	}

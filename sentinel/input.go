@@ -63,7 +63,11 @@ type (
 
 	// Wanted names the masters that this watcher's own file monitors. A leader
 	// proposes those that the registry does not have.
-	Wanted struct{ Monitors []Command }
+	Wanted struct {
+		Monitors []Command
+		// Fences names the masters for which the file asks for the fence.
+		Fences []string
+	}
 
 	// Inventories names all masters and the instances that exist according to whoever
 	// runs them: the Kubernetes API. It replaces the one before as a whole.
@@ -207,6 +211,9 @@ type Inventory struct {
 	// master: nothing that was decided for the one counts for the other.
 	Owner  string
 	Config Config
+	// Fence asks for the opt-in fence. It is no part of Config, because older builds would
+	// drop it from the replicated state.
+	Fence bool
 	// Instances are the pods that exist, in the order of their ordinals.
 	Instances []Instance
 	// Expected is how many there should be.

@@ -32,7 +32,7 @@ func (s *State) takeInventory(inv Inventory) {
 		s.inv = &inventory{deleting: map[InstanceID]Time{}, taken: map[InstanceID]bool{}, back: never}
 	}
 	v := s.inv
-	v.Inventory = inv
+	v.Inventory, s.forsaken = inv, false
 	for _, i := range inv.Instances {
 		if _, seen := v.deleting[i.ID]; i.Deleting && !seen {
 			v.deleting[i.ID] = s.now
@@ -148,6 +148,9 @@ func (s *State) keepPods() {
 // keeps triwatch from writing must not come in between.
 func (s *State) halfway() bool {
 	o := s.master()
+	if s.inv.Config.Observe && !s.com.Config.Observe && s.limited() {
+		return true // nothing is written after it, so that the limits come first
+	}
 	return s.com.Plan != nil || o != nil && o.info != nil && o.info.Fenced() && s.com.Adopted && !s.isIdle()
 }
 

@@ -47,7 +47,7 @@ func (s *State) promotion(p *Plan) Do {
 	if o := s.obs[p.New.Instance]; o != nil && o.info != nil {
 		do.RunID = o.info.RunID
 	}
-	return do
+	return s.promoteWith(do)
 }
 
 // fenceIfAlive keeps a master that answers from acknowledging writes before

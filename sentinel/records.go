@@ -30,6 +30,7 @@ func (s *State) keepRecords() {
 	}
 	s.discover()
 	s.recordLineage()
+	s.recordFenced()
 	if !s.com.Config.Observe && s.contested() == "" {
 		s.tune()
 	}

@@ -19,6 +19,9 @@ type mending struct {
 	id   ActionID
 	op   Op
 	sent Time
+	// limits are what OpSetLimits sets.
+	limits MinReplicas
+	back   bool
 	// evict sends the clients away afterwards: they came for a master.
 	evict bool
 }
@@ -102,12 +105,12 @@ func (s *State) repairMaster(o *observation) {
 	}
 	if o.info.Fenced() {
 		s.emit(EventRoleChange, o, "the committed master is fenced and no plan is open: it gets its writes back")
-		s.mendWith(o, Do{Op: OpUnfence, Instance: o.id, Addr: o.addr})
+		s.mendWith(o, s.promoteWith(Do{Op: OpUnfence, Instance: o.id, Addr: o.addr}))
 		return
 	}
 	if s.chosenByPerson() {
 		s.emit(EventRoleChange, o, "a person chose it: it is made master")
-		s.mendWith(o, Do{Op: OpPromote, Instance: o.id, Addr: o.addr})
+		s.mendWith(o, s.promoteWith(Do{Op: OpPromote, Instance: o.id, Addr: o.addr}))
 		return
 	}
 	misled := s.misled(o)
@@ -119,7 +122,7 @@ func (s *State) repairMaster(o *observation) {
 		return
 	}
 	s.emit(EventRoleChange, o, "the committed master follows "+o.info.Master.String()+": it is made master again")
-	s.mendWith(o, Do{Op: OpPromote, Instance: o.id, Addr: o.addr})
+	s.mendWith(o, s.promoteWith(Do{Op: OpPromote, Instance: o.id, Addr: o.addr}))
 }
 
 // misled reports whether the committed master follows the candidate of a plan that
@@ -319,7 +322,8 @@ func (s *State) makeFollow(m Member, o *observation, master Addr, mo *observatio
 	p := s.com.Plan
 	// A master loses its clients along with its role, a fenced one has only its own.
 	evict := o.info.Fenced() && (p == nil || p.Kind != KindHandover || p.Old.Instance != m.ID)
-	s.mendWith(o, Do{Op: OpReplicate, Instance: m.ID, Addr: m.Addr, To: master})
+	// What a master needs must not outlive its mastership.
+	s.mendWith(o, Do{Op: OpReplicate, Instance: m.ID, Addr: m.Addr, To: master, Limits: m.Limits})
 	if f := s.mend.flying[m.ID]; evict {
 		f.evict = true
 		s.mend.flying[m.ID] = f
@@ -413,9 +417,13 @@ func (s *State) mendWith(o *observation, do Do) {
 		s.mend = repairs{flying: map[InstanceID]mending{}, next: map[InstanceID]Time{}, tuned: map[InstanceID]Time{}, byID: map[ActionID]InstanceID{}}
 	}
 	id := s.send(do)
-	s.mend.flying[o.id] = mending{id: id, op: do.Op, sent: s.now}
+	f := mending{id: id, op: do.Op, sent: s.now, back: do.GiveBack}
+	if do.Limits != nil {
+		f.limits = *do.Limits
+	}
+	s.mend.flying[o.id] = f
 	s.mend.byID[id] = o.id
-	if do.Op != OpSetPing { // changes nothing that INFO says
+	if do.Op != OpSetPing && do.Op != OpFindLimits { // changes nothing that INFO says
 		o.written = s.now
 	}
 }
@@ -454,9 +462,14 @@ func (s *State) takeDone(ev Done) {
 	if o == nil {
 		return
 	}
-	if f.op == OpSetPing {
+	switch f.op {
+	case OpSetPing:
 		s.tuned(o, ev)
 		return
+	case OpFindLimits, OpSetLimits:
+		s.limitsDone(o, f, ev)
+		return
+	default:
 	}
 	s.learn(o, ev, f.sent)
 	if ev.Result != OutcomeOK {

@@ -13,6 +13,7 @@ type Router struct {
 	voters []WatcherID
 	led    Led
 	wanted []Command
+	fences []string
 	// removed is replaced as a whole, never changed.
 	removed Removed
 	changes changes
@@ -97,7 +98,10 @@ func (r *Router) Step(in Input) []Action {
 	case Known:
 		r.takeKnown(ev)
 	case Wanted:
-		r.wanted = ev.Monitors
+		r.wanted, r.fences = ev.Monitors, ev.Fences
+		for name, s := range r.states {
+			s.fileFence = slices.Contains(r.fences, name)
+		}
 	case Inventories:
 		out = r.takeInventories(ev, in)
 	case Hooks:
@@ -150,7 +154,7 @@ func (r *Router) restore(ev Restored, in Input) {
 
 func (r *Router) add(c Committed, now Time) *State {
 	s := NewState(r.me, r.voters, c, now)
-	s.generation, s.before = r.gen, r.hooks.of(c.Name)
+	s.generation, s.before, s.fileFence = r.gen, r.hooks.of(c.Name), slices.Contains(r.fences, c.Name)
 	if inv, ok := r.inv[c.Name]; ok && inv.Owner == c.Owner {
 		s.takeInventory(inv)
 	}
@@ -283,7 +287,7 @@ func (r *Router) enrol(wall time.Time) []Action {
 	}
 	for _, name := range r.Names() {
 		if s := r.states[name]; s.com.Pods && !r.unsure && s.com.Plan == nil && r.now >= r.tried[name] {
-			if inv, ok := r.inv[name]; !ok || inv.Owner != s.com.Owner {
+			if inv, ok := r.inv[name]; (!ok || inv.Owner != s.com.Owner) && s.forsake() {
 				r.tried[name] = r.now + sparsely
 				out = append(out, Propose{Command{Level: CmdForget.level(), Type: CmdForget, Master: name, Wall: wall}})
 			}

@@ -174,6 +174,8 @@ func (s *script) set(word string, r *fakeRedis, rest []string) error {
 		r.prio = int(n)
 	case "calls":
 		r.calls = rest[0]
+	case "limits":
+		r.limits, _ = sentinel.ParseMinReplicas(rest[0])
 	case "deaf":
 		r.deaf = rest[0] == "yes"
 	case "rights":
@@ -216,6 +218,8 @@ func (s *script) config(args []string) error {
 			c.PauseWrites = true
 		case "observe":
 			c.Observe = true
+		case "fence":
+			s.w.fence = true
 		case "hold-unfenced":
 			c.HoldUnfenced = true
 		default:

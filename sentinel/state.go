@@ -27,6 +27,9 @@ type State struct {
 	// inv is what is known of the pods, nil on hosts.
 	inv        *inventory
 	generation uint32
+	// fileFence is set when this watcher's file wants the fence; forsaken, when nobody
+	// describes the pods any more.
+	fileFence, forsaken bool
 	// strangers are when each Sentinel that is not one of us was heard last.
 	strangers map[WatcherID]heardForeign
 	// failedOver is when this watcher last saw a failover committed, never before one.
@@ -90,6 +93,7 @@ type leadership struct {
 	sparse map[CommandType]Time
 	// recorded is when the master's lineage was proposed last.
 	recorded Time
+	fence    fenceTimes
 	// failed holds the candidates whose promotion failed since the last one that did not,
 	// with the run that it was.
 	failed map[InstanceID]string
@@ -121,7 +125,7 @@ type told struct {
 func NewState(me WatcherID, voters []WatcherID, com Committed, now Time) *State {
 	s := &State{me: me, voters: slices.Clone(voters), com: com, served: com.Master, now: now, suspect: -1,
 		obs: map[InstanceID]*observation{}, peers: map[WatcherID]*peer{}, deadline: now}
-	s.lead.beginning, s.lead.back, s.failedOver = never, never, never
+	s.lead.beginning, s.lead.back, s.failedOver, s.lead.fence = never, never, never, fenceTimes{lonely: never, acked: never}
 	s.told.refused = map[InstanceID]string{}
 	return s
 }
@@ -224,6 +228,7 @@ func (s *State) settle() {
 		s.carryOn()
 		s.repair()
 		s.keepRecords()
+		s.keepFence()
 	}
 	s.reportChange()
 }
@@ -421,7 +426,8 @@ func (s *State) takeLed(ev Led) {
 		s.act(Answer{ID: p.request.ID, Result: OutcomeNotLeader, Detail: "this watcher no longer leads"})
 	}
 	s.answer(OutcomeUnknown, "", "this watcher no longer leads; the next leader finishes what was committed")
-	s.lead = leadership{on: ev.Leading, term: ev.Term, since: s.now, beginning: never, back: never, evidence: -1, downSince: -1, sparse: map[CommandType]Time{}, failed: map[InstanceID]string{}}
+	s.lead = leadership{on: ev.Leading, term: ev.Term, since: s.now, beginning: never, back: never, evidence: -1, downSince: -1, sparse: map[CommandType]Time{}, failed: map[InstanceID]string{},
+		fence: fenceTimes{lonely: never, acked: never}}
 	s.round, s.drive, s.asks, s.mend = nil, nil, asks{}, repairs{}
 	s.told = told{refused: map[InstanceID]string{}}
 	if !ev.Leading {
@@ -454,8 +460,12 @@ func (s *State) serve(a Assignment) {
 			Reason: "epoch " + a.Epoch.String() + ": " + a.String() + " is the first master"}})
 		return
 	}
+	reason := "epoch " + a.Epoch.String() + ": " + a.String() + " is master"
+	if p := s.com.Plan; p != nil && p.Epoch == a.Epoch && p.Phase == PhasePromoted && p.Kind == KindFailover {
+		reason += ", fenced=" + yesNo(p.Fenced)
+	}
 	s.act(Emit{Event{Name: EventSwitchMaster, Master: s.com.Name, Payload: switchPayload(s.com.Name, from.Addr, a.Addr), From: from.Addr, To: a.Addr,
-		Instance: a.Instance, Epoch: a.Epoch, Reason: "epoch " + a.Epoch.String() + ": " + a.String() + " is master"}})
+		Instance: a.Instance, Epoch: a.Epoch, Reason: reason}})
 }
 
 // follow serves the committed master if it is newer than what is served.

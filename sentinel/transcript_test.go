@@ -121,6 +121,14 @@ func (s *script) render(a sentinel.Action) string {
 		case sentinel.OpAwait:
 			text += fmt.Sprintf(" offset %d", a.Offset)
 		}
+		if l := a.Limits; l != nil && a.Op != sentinel.OpSetLimits {
+			text += fmt.Sprintf(" with min-replicas %d", l.Write)
+		} else if l != nil {
+			text += " " + l.String()
+			if a.GiveBack {
+				text += " (given back)"
+			}
+		}
 		return text
 	case sentinel.AskHook:
 		return fmt.Sprintf("ask hook: epoch %s, %s to %s, lost at most %d, within %v: %s", a.Epoch, w.name(a.From.Addr), w.name(a.To.Addr), a.Lost, a.Timeout, s.names(a.Why))
@@ -199,6 +207,15 @@ func (s *script) command(c sentinel.Command) string {
 		if c.Record != nil {
 			text += " " + c.Record.Kind + ": " + s.names(c.Record.Why)
 		}
+	case sentinel.CmdFence:
+		text += fmt.Sprintf(" on=%v need %d %s", c.Fence.On, c.Fence.Need, s.names(c.Fence.Why))
+	case sentinel.CmdFound:
+		text += " " + s.names(string(c.Instance))
+		if c.Limits != nil {
+			text += " " + c.Limits.String()
+		} else {
+			text += " given back"
+		}
 	case sentinel.CmdTuned:
 		text += fmt.Sprintf(" %s %d to %d", s.names(string(c.Instance)), c.Was, c.Now)
 	case sentinel.CmdAdopt, sentinel.CmdMembers:
@@ -231,6 +248,9 @@ func (s *script) status() {
 func (s *script) view() {
 	v := s.w.leader.r.State(masterName).View()
 	s.say("%s, %d of %d watchers agree; %s", v.State, v.Agree, v.Voters, s.names(v.Note))
+	if v.Fence != "off" {
+		s.say("fence: %s", s.names(v.Fence))
+	}
 	for _, i := range v.Instances {
 		s.say("%s %s %s link %s: %s", s.w.name(i.Addr), i.Role, i.Health, i.Link, s.names(i.Choice))
 	}

@@ -33,6 +33,10 @@ type View struct {
 	Foreign []string `json:"foreign,omitempty"`
 	// Released is set while a person has taken the master back.
 	Released bool `json:"released,omitempty"`
+	// Fence is off, on, or relaxed with the reason.
+	Fence string `json:"fence"`
+	// Unfenced are former masters that could not be fenced and have not been since.
+	Unfenced []Unfenced `json:"unfenced,omitempty"`
 	// Instances holds the master first, then the replicas by ID.
 	Instances []InstanceView `json:"instances"`
 }
@@ -73,7 +77,7 @@ type InstanceView struct {
 func (s *State) View() View {
 	c := &s.com
 	v := View{Name: c.Name, Epoch: s.served.Epoch, Master: s.served, Quorum: c.Config.Quorum, Voters: len(s.voters), Leading: s.lead.on,
-		Config: c.Config, Options: c.Options, Acting: !s.isIdle(), Released: c.Released, Foreign: s.foreigners()}
+		Config: c.Config, Options: c.Options, Acting: !s.isIdle(), Released: c.Released, Foreign: s.foreigners(), Fence: s.fenceView(), Unfenced: c.unfenced()}
 	if c.Plan != nil {
 		p := *c.Plan
 		v.Plan = &p

@@ -35,7 +35,8 @@ type world struct {
 	pods    *pods // nil on hosts
 	before  sentinel.Before
 	// veto answers the next questions before a failover, the last one all that follow.
-	veto []vetoing
+	veto  []vetoing
+	fence bool // the file asks for it
 }
 
 type event struct {
@@ -98,7 +99,14 @@ func (w *world) start(n int) {
 		return
 	}
 	first := w.set.all[0]
-	w.ws[0].step(sentinel.Wanted{Monitors: []sentinel.Command{{Type: sentinel.CmdMonitor, Level: 1, Master: masterName, Config: &w.cfg,
+	var fences []string
+	if w.fence {
+		fences = []string{masterName}
+	}
+	for _, wt := range w.ws[1:] {
+		wt.step(sentinel.Wanted{Fences: fences})
+	}
+	w.ws[0].step(sentinel.Wanted{Fences: fences, Monitors: []sentinel.Command{{Type: sentinel.CmdMonitor, Level: 1, Master: masterName, Config: &w.cfg,
 		At: sentinel.Assignment{Instance: sentinel.InstanceID(first.addr.String()), Addr: first.addr}}}})
 	w.lead(w.ws[0])
 }

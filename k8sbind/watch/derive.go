@@ -156,7 +156,7 @@ func (p *pass) master(name string, s *appsv1.StatefulSet, services []served) (Ma
 	inv := &m.Inventory
 	inv.Owner = m.Namespace + "/" + m.StatefulSet
 	set.config.HoldUnfenced = set.holdUnfenced
-	inv.Master, inv.Config, inv.Expected = name, set.config, 1
+	inv.Master, inv.Config, inv.Fence, inv.Expected = name, set.config, set.fence, 1
 	if s.Spec.Replicas != nil {
 		inv.Expected = int(*s.Spec.Replicas)
 	}

@@ -22,6 +22,7 @@ func directives() map[string]directive {
 	addServer(t)
 	addGlobal(t)
 	addNamed(t)
+	addOwn(t)
 	addIgnored(t)
 	return t
 }
@@ -149,6 +150,24 @@ func addNamed(t map[string]directive) {
 			p.warn(l, "not used yet")
 		}
 	})
+}
+
+// addOwn lists what only triwatch has; the names are those of the annotations.
+func addOwn(t map[string]directive) {
+	add := func(name, no, yes string, field func(*Master) *bool) {
+		t["triwatch "+name] = directive{usage: "# triwatch: " + name + " NAME " + no + "|" + yes, min: 2, max: 2, named: func(p *parser, m *Master, l line) {
+			switch strings.ToLower(l.args[1]) {
+			case yes:
+				*field(m) = true
+			case no:
+				*field(m) = false
+			default:
+				p.fail(l, "the value must be %s or %s, not %q", no, yes, cut(l.args[1]))
+			}
+		}}
+	}
+	add("fence", "off", "on", func(m *Master) *bool { return &m.Fence })
+	add("unfenced-failover", "allow", "hold", func(m *Master) *bool { return &m.HoldUnfenced })
 }
 
 // addIgnored lists what Sentinel accepts because it is a redis-server in disguise, and what changes nothing about safety.

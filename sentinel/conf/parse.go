@@ -88,6 +88,10 @@ func (p *parser) warn(l line, note string) {
 	p.file.Warnings = append(p.file.Warnings, Warning{File: p.file.Name, Line: l.n, Text: p.redact(l), Note: note})
 }
 
+// ownMark begins a line for triwatch alone. To redis-sentinel it is a comment, so that
+// it still starts with the file, and keeps the line when it rewrites it.
+const ownMark = "# triwatch:"
+
 // scan cuts the text into lines and words.
 func (p *parser) scan(text string) {
 	if text == "" {
@@ -96,14 +100,17 @@ func (p *parser) scan(text string) {
 	for i, raw := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
 		l := line{n: i + 1, raw: raw}
 		trimmed := strings.Trim(raw, " \t\r\n")
+		if own, ok := strings.CutPrefix(trimmed, ownMark); ok {
+			trimmed = strings.TrimSuffix(ownMark[2:], ":") + " " + own
+		}
 		if trimmed != "" && trimmed[0] != '#' {
 			words, err := splitArgs(trimmed)
 			if err != nil {
 				p.fail(l, "%s", err)
 			} else if len(words) > 0 {
 				l.key, l.args = strings.ToLower(words[0]), words[1:]
-				if l.key == "sentinel" && len(l.args) > 0 {
-					l.key, l.args = "sentinel "+strings.ToLower(l.args[0]), l.args[1:]
+				if (l.key == "sentinel" || l.key == "triwatch") && len(l.args) > 0 {
+					l.key, l.args = l.key+" "+strings.ToLower(l.args[0]), l.args[1:]
 				}
 			}
 		}

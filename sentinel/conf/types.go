@@ -54,6 +54,10 @@ type Master struct {
 	LeaderEpoch    uint64
 	KnownReplicas  []HostPort
 	KnownSentinels []KnownSentinel
+	// Fence and HoldUnfenced are what only triwatch has: "# triwatch: fence NAME on" and
+	// "# triwatch: unfenced-failover NAME hold".
+	Fence        bool
+	HoldUnfenced bool
 	// NotificationScript and ClientReconfigScript are paths as written, "" for none: relative to Dir, and not looked for
 	// before File.CheckScripts.
 	NotificationScript   string

@@ -87,6 +87,10 @@ func (a *action) run() result {
 		return a.killClients()
 	case sentinel.OpSetPing:
 		return a.setPing()
+	case sentinel.OpFindLimits:
+		return a.findLimits()
+	case sentinel.OpSetLimits:
+		return a.setLimits()
 	case sentinel.OpUnknown:
 	}
 	return result{outcome: sentinel.OutcomeFailed, detail: fmt.Sprintf("operation %d is not known to this version", a.do.Op)}
@@ -158,7 +162,9 @@ func (a *action) release(r result) {
 		a.pool.keepIdle(key, l)
 		return
 	}
-	if !a.pool.spawn(func() { a.pool.rewrite(key, l) }) {
+	over := a.pool.rewriting(key.addr)
+	if !a.pool.spawn(func() { defer over(); a.pool.rewrite(key, l) }) {
+		over()
 		l.close()
 	}
 }

@@ -31,12 +31,12 @@ func (a *action) promote() result {
 		return result{outcome: sentinel.OutcomeRefused, info: before, detail: fmt.Sprintf("%s runs anew since it was chosen", a.do.Addr)}
 	}
 	if before.Role == sentinel.RoleMaster {
-		return result{outcome: sentinel.OutcomeOK, info: before, detail: already}
+		return a.alreadyMaster(before)
 	}
 	if want := a.do.ReplID; want != "" && before.ReplID != want && before.ReplID2 != want {
 		return result{outcome: sentinel.OutcomeRefused, info: before, detail: fmt.Sprintf("%s has taken up another data set since it was chosen", a.do.Addr)}
 	}
-	if err := a.replicaOf("NO", "ONE"); err != nil {
+	if err := a.become("NO", "ONE"); err != nil {
 		return a.failed(err)
 	}
 	r := a.verify("a master", func(i *sentinel.Info) bool { return i.Role == sentinel.RoleMaster })
@@ -72,7 +72,7 @@ func (a *action) replicate() result {
 	if follows(before) {
 		return result{outcome: sentinel.OutcomeOK, info: before, detail: already}
 	}
-	if err := a.replicaOf(to.Host, strconv.Itoa(to.Port)); err != nil {
+	if err := a.become(to.Host, strconv.Itoa(to.Port)); err != nil {
 		return a.failed(err)
 	}
 	r := a.verify("a replica of "+to.String(), follows)
@@ -108,14 +108,14 @@ func (a *action) unfence() result {
 	case err != nil:
 		return a.failed(err)
 	case before.Role == sentinel.RoleMaster:
-		return result{outcome: sentinel.OutcomeOK, info: before, detail: already}
+		return a.alreadyMaster(before)
 	case !before.Fenced():
 		return result{
 			outcome: sentinel.OutcomeRefused, info: before,
 			detail: fmt.Sprintf("%s is not fenced but replicates from %s; it is left as it is", a.do.Addr, before.Master),
 		}
 	}
-	if err := a.replicaOf("NO", "ONE"); err != nil {
+	if err := a.become("NO", "ONE"); err != nil {
 		return a.failed(err)
 	}
 	return a.verify("a master", func(i *sentinel.Info) bool { return i.Role == sentinel.RoleMaster })

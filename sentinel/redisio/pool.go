@@ -46,6 +46,8 @@ type Pool struct {
 	closed  bool
 	masters map[string]*master
 	idle    map[writerKey]*idleLink
+	// rewrites are the CONFIG REWRITEs under way; a channel closes with its rewrite.
+	rewrites map[sentinel.Addr]chan struct{}
 }
 
 // master is what is kept per master.
@@ -73,7 +75,8 @@ func New(opt Options) *Pool {
 		opt.Dialer = new(net.Dialer).DialContext
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Pool{opt: opt, ctx: ctx, cancel: cancel, masters: map[string]*master{}, idle: map[writerKey]*idleLink{}}
+	return &Pool{opt: opt, ctx: ctx, cancel: cancel, masters: map[string]*master{}, idle: map[writerKey]*idleLink{},
+		rewrites: map[sentinel.Addr]chan struct{}{}}
 }
 
 // Watch replaces the targets of one master: probing starts, stops, gets another

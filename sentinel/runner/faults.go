@@ -74,7 +74,7 @@ func proposalStep(c sentinel.Command) string {
 		return "abort"
 	case sentinel.CmdMonitor, sentinel.CmdForget, sentinel.CmdAdopt, sentinel.CmdMembers, sentinel.CmdTuned, sentinel.CmdLineage, sentinel.CmdNote,
 		sentinel.CmdEnrol, sentinel.CmdConfigure, sentinel.CmdPods, sentinel.CmdFloor, sentinel.CmdRelease, sentinel.CmdPause, sentinel.CmdChoose,
-		sentinel.CmdRemove, sentinel.CmdSettings:
+		sentinel.CmdRemove, sentinel.CmdSettings, sentinel.CmdFence, sentinel.CmdFound:
 	}
 	return ""
 }
@@ -85,7 +85,7 @@ func writeStep(op sentinel.Op) string {
 	case sentinel.OpPromote, sentinel.OpReplicate, sentinel.OpFence, sentinel.OpUnfence, sentinel.OpAwait, sentinel.OpPauseWrites, sentinel.OpUnpause,
 		sentinel.OpKillClients:
 		return op.String()
-	case sentinel.OpUnknown, sentinel.OpSetPing:
+	case sentinel.OpUnknown, sentinel.OpSetPing, sentinel.OpFindLimits, sentinel.OpSetLimits:
 	}
 	return ""
 }

@@ -15,7 +15,8 @@ import (
 var three = sentinel.Addr{Host: "10.0.0.3", Port: 6379}
 
 // beside are the writes that are no step of a plan, and why.
-var beside = map[sentinel.Op]string{sentinel.OpSetPing: "a setting of every instance, plan or not"}
+var beside = map[sentinel.Op]string{sentinel.OpSetPing: "a setting of every instance, plan or not",
+	sentinel.OpFindLimits: "reads only", sentinel.OpSetLimits: "a setting of the master, while no plan is open"}
 
 func TestEveryWriteHasItsPoints(t *testing.T) {
 	var names []string
@@ -39,7 +40,7 @@ func TestEveryWriteHasItsPoints(t *testing.T) {
 			t.Errorf("the write %s has no points", op)
 		}
 	}
-	if last < sentinel.OpSetPing {
+	if last < sentinel.OpSetLimits {
 		t.Errorf("only the writes up to %s were looked at", last)
 	}
 	for _, c := range []sentinel.Command{{Type: sentinel.CmdBegin}, {Type: sentinel.CmdAdvance, Phase: sentinel.PhasePromoting},
@@ -87,7 +88,7 @@ func (w *instances) do(_ context.Context, d sentinel.Do) sentinel.Done {
 		if w.stuck {
 			return sentinel.Done{Result: sentinel.OutcomeFailed, Detail: "made to be behind"}
 		}
-	case sentinel.OpSetPing, sentinel.OpPauseWrites, sentinel.OpUnpause, sentinel.OpKillClients, sentinel.OpUnknown:
+	case sentinel.OpSetPing, sentinel.OpPauseWrites, sentinel.OpUnpause, sentinel.OpKillClients, sentinel.OpFindLimits, sentinel.OpSetLimits, sentinel.OpUnknown:
 	}
 	w.info[d.Addr] = i
 	return sentinel.Done{Result: sentinel.OutcomeOK, Info: &i}

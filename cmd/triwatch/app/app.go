@@ -213,7 +213,7 @@ func (a *App) start(ctx context.Context) error {
 	a.startNotifier()
 	a.run.Start()
 	a.run.Input(sentinel.Hooks{Default: a.opt.target(conf.Master{}).Asks()})
-	a.run.Input(sentinel.Wanted{Monitors: a.opt.wanted()})
+	a.run.Input(sentinel.Wanted{Monitors: a.opt.wanted(), Fences: a.opt.fences()})
 	// It ends after redisio, whose writes it waits for, see Stop.
 	a.after("runner", func(context.Context) error { a.run.Stop(); return nil })
 	a.after("redis", func(context.Context) error { a.pool.Close(); return nil })

@@ -41,6 +41,7 @@ var reasons = map[sentinel.EventName]struct{ kind, reason string }{
 	sentinel.EventSelected:      {corev1.EventTypeNormal, "Started"},
 	sentinel.EventSwitchMaster:  {corev1.EventTypeNormal, "SwitchMaster"},
 	sentinel.EventReconfDone:    {corev1.EventTypeNormal, "ReplicaFollows"},
+	sentinel.EventFence:         {corev1.EventTypeNormal, "Fence"},
 }
 
 // event takes up an event of the core, in its loop: it must not block.
@@ -147,16 +148,9 @@ func (b *binding) switched(e sentinel.Event, text string) string {
 	case v.Plan.Kind == sentinel.KindHandover:
 		return text + ", 0 writes lost"
 	case v.Plan.Lost >= 0:
-		return fmt.Sprintf("%s, at most %d bytes of writes lost, fenced=%s", text, v.Plan.Lost, yesNo(v.Plan.Fenced))
+		return fmt.Sprintf("%s, at most %d bytes of writes lost", text, v.Plan.Lost)
 	}
-	return fmt.Sprintf("%s, fenced=%s", text, yesNo(v.Plan.Fenced))
-}
-
-func yesNo(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
+	return text
 }
 
 // tellFlip makes the Event on the Service.

@@ -196,6 +196,7 @@ func (r *resolved) checkQuorums() error {
 func configOf(m conf.Master, observe bool) sentinel.Config {
 	c := sentinel.DefaultConfig()
 	c.Quorum, c.DownAfter, c.FailoverTimeout, c.ParallelSyncs, c.Observe = m.Quorum, m.DownAfter, m.FailoverTimeout, m.ParallelSyncs, observe
+	c.HoldUnfenced = m.HoldUnfenced
 	return c
 }
 
@@ -212,6 +213,17 @@ func (r *resolved) wanted() []sentinel.Command {
 			c.Members = append(c.Members, sentinel.Member{ID: sentinel.InstanceID(a.String()), Addr: a})
 		}
 		out = append(out, c)
+	}
+	return out
+}
+
+// fences names the file's masters that are to have the fence.
+func (r *resolved) fences() []string {
+	var out []string
+	for _, m := range r.File.Masters {
+		if m.Fence {
+			out = append(out, m.Name)
+		}
 	}
 	return out
 }

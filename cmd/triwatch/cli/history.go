@@ -103,10 +103,7 @@ func lost(r httpapi.Record) string {
 		if r.LostBytes != nil {
 			text = "at most " + size(*r.LostBytes)
 		}
-		if !r.Fenced {
-			text += ", fenced=no"
-		}
-		return text
+		return text + ", fenced=" + yesNo(r.Fenced)
 	}
 	return dash(r.Result)
 }

@@ -136,6 +136,12 @@ func (s *session) printMaster(m httpapi.Master, st httpapi.Standing) {
 	for _, svc := range m.Services {
 		s.printf("  service   %s\n", clean(serviceLine(svc)))
 	}
+	if m.Fence != "" {
+		s.printf("  fence     %s\n", clean(m.Fence))
+	}
+	for _, u := range m.Unfenced {
+		s.printf("  unfenced  %s, replaced in epoch %s, may still take writes: it is fenced before anything else when it is seen again\n", clean(full(u.Ref)), u.Epoch)
+	}
 	switch p := m.Plan; {
 	case p == nil && m.Note != "":
 		s.printf("  note      %s\n", clean(m.Note))

@@ -74,10 +74,13 @@ func newMaster(v sentinel.View, own bool, c ClusterInfo) Master {
 	names := namesOf(v)
 	m := Master{Name: v.Name, State: v.State, Note: v.Note, Epoch: v.Epoch.String(), EpochNumber: uint64(v.Epoch),
 		Current: names.ref(v.Master), Since: v.Since.UTC(), How: v.How, Acting: v.Acting && !newStanding(c, own).Stale,
-		Quorum: v.Quorum, Watchers: v.Voters, WatchersAgree: v.Agree, Settings: newSettings(v.Config), Instances: []Instance{}}
+		Quorum: v.Quorum, Watchers: v.Voters, WatchersAgree: v.Agree, Settings: newSettings(v.Config), Fence: v.Fence, Instances: []Instance{}}
 	if p := v.Plan; p != nil {
 		m.Plan = &Plan{Kind: p.Kind.String(), Phase: p.Phase.String(), Epoch: p.Epoch.String(), EpochNumber: uint64(p.Epoch),
 			From: names.ref(p.Old), To: names.ref(p.New), Why: p.Why, Begun: p.Begun.UTC(), LeftOut: names.leftOut(p.LeftOut), Notes: newNotes(p.Notes)}
+	}
+	for _, u := range v.Unfenced {
+		m.Unfenced = append(m.Unfenced, Unfenced{Ref: names.ref(u.Master), Epoch: u.Epoch.String(), EpochNumber: uint64(u.Epoch)})
 	}
 	for _, i := range v.Instances {
 		m.Instances = append(m.Instances, newInstance(i))
@@ -88,7 +91,10 @@ func newMaster(v sentinel.View, own bool, c ClusterInfo) Master {
 func newSettings(c sentinel.Config) Settings {
 	s := Settings{Mode: modeAct, DownAfterMS: c.DownAfter.Milliseconds(), FailoverTimeoutMS: c.FailoverTimeout.Milliseconds(),
 		ParallelSyncs: c.ParallelSyncs, OnCrash: "failover", MaxLossBytes: c.MaxLoss, WitnessMaxMS: c.WitnessMax.Milliseconds(),
-		CatchUpMS: c.CatchUp.Milliseconds(), PauseWrites: c.PauseWrites}
+		CatchUpMS: c.CatchUp.Milliseconds(), PauseWrites: c.PauseWrites, UnfencedFailover: "allow"}
+	if c.HoldUnfenced {
+		s.UnfencedFailover = "hold"
+	}
 	if c.Observe {
 		s.Mode = modeObserve
 	}

@@ -59,10 +59,22 @@ type Master struct {
 	Watchers      int      `json:"watchers"`
 	WatchersAgree int      `json:"watchersAgree"`
 	Settings      Settings `json:"settings"`
-	Plan          *Plan    `json:"plan,omitempty"`
+	// Fence is the opt-in fence: off, on, or relaxed with the reason.
+	Fence string `json:"fence,omitempty"`
+	// Unfenced are former masters that could not be fenced and have not been since.
+	Unfenced []Unfenced `json:"unfenced,omitempty"`
+	Plan     *Plan      `json:"plan,omitempty"`
 	// Services are those on Kubernetes that should follow the master.
 	Services  []Service  `json:"services,omitempty"`
 	Instances []Instance `json:"instances"` // the master first
+}
+
+// Unfenced is a former master that may still take writes.
+type Unfenced struct {
+	Ref
+	// Epoch is that of the failover which replaced it.
+	Epoch       string `json:"epoch"`
+	EpochNumber uint64 `json:"epochNumber"`
 }
 
 // Service is a Kubernetes Service that should follow a master, as it is.
@@ -95,6 +107,7 @@ type Settings struct {
 	WitnessMaxMS      int64  `json:"witnessMaxMs"`
 	CatchUpMS         int64  `json:"catchUpMs"`
 	PauseWrites       bool   `json:"pauseWrites"`
+	UnfencedFailover  string `json:"unfencedFailover"` // allow, hold
 }
 
 // Instance is one Redis of a master. What is not known is null.

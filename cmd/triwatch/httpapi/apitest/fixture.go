@@ -75,7 +75,7 @@ func Orders() sentinel.View {
 	cfg := sentinel.DefaultConfig()
 	cfg.DownAfter = time.Second
 	return sentinel.View{Name: "orders", State: "ok", Epoch: 13, Master: at('1', 13), Since: time.Date(2026, 11, 23, 1, 12, 9, 0, time.UTC),
-		How: "handover", Acting: true, Quorum: 2, Agree: 3, Voters: 3, Config: cfg,
+		How: "handover", Acting: true, Quorum: 2, Agree: 3, Voters: 3, Config: cfg, Fence: "off",
 		Instances: []sentinel.InstanceView{
 			{ID: id('1'), Name: "redis-1", Addr: redis('1'), Master: true, Role: sentinel.RoleMaster, Health: sentinel.HealthUp, Reply: sentinel.ReplyOK,
 				Link: "-", Lag: -1, Offset: 918273645, Keys: 1020305, Prio: 100, RunID: "run-1", SeenBy: 3, Silent: 9 * time.Millisecond, InfoAge: 412 * time.Millisecond},
