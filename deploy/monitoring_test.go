@@ -25,6 +25,7 @@ var metricLabels = map[string][]string{
 	"triwatch_raft_has_quorum": {}, "triwatch_raft_is_leader": {}, "triwatch_peers": {"reachable"},
 	"triwatch_level_committed": {}, "triwatch_level_known": {}, "triwatch_watcher_stuck": {}, "triwatch_watchers_outdated": {},
 	"triwatch_service_epoch": {"master", "service"}, "triwatch_k8s_write_errors_total": {"verb", "resource"},
+	"triwatch_fence": {"master", "state"}, "triwatch_unfenced_masters": {"master"},
 	"triwatch_foreign_sentinels": {"master"}, "triwatch_last_pass_timestamp_seconds": {}, "triwatch_build_info": {"version", "revision", "goversion"},
 }
 

@@ -55,6 +55,9 @@ type (
 		// RunID is the run that OpPromote means, "" for any: between the choice and the
 		// command it may have been replaced by an empty one.
 		RunID string
+		// From is whom the instance that OpPromote means is known to follow, zero for anybody:
+		// a command that comes late must not promote one that follows another master by then.
+		From Addr
 		// Value is a setting's new value (OpSetPing).
 		Value string
 		// Limits are set together with what OpPromote, OpUnfence and OpReplicate do, and by

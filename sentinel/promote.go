@@ -46,6 +46,9 @@ func (s *State) promotion(p *Plan) Do {
 	do := Do{Op: OpPromote, Instance: p.New.Instance, Addr: p.New.Addr, ReplID: p.Lineage.ReplID}
 	if o := s.obs[p.New.Instance]; o != nil && o.info != nil {
 		do.RunID = o.info.RunID
+		if o.info.Role == RoleReplica {
+			do.From = o.info.Master
+		}
 	}
 	return s.promoteWith(do)
 }

@@ -31,7 +31,8 @@ type masterCheck struct {
 	Quorum    int          `json:"quorum"`
 	Instances []reachCheck `json:"instances"`
 	// Choice says who would be promoted if the master died now.
-	Choice string `json:"choice"`
+	Choice   string   `json:"choice"`
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 type reachCheck struct {
@@ -151,6 +152,9 @@ func checkMaster(ctx context.Context, m conf.Master) masterCheck {
 		}
 		cands = append(cands, c)
 	}
+	if m.Fence && len(cands) < 2 {
+		mc.Warnings = append(mc.Warnings, "the fence is on with fewer than 2 replicas: whenever the only one is away it is relaxed, and a master that is cut off then is not fenced")
+	}
 	knows := func(id string) bool { return info == nil || id == info.ReplID }
 	switch choice := sentinel.Choose(cands, knows, ""); {
 	case choice.Best != nil:
@@ -199,6 +203,9 @@ func (r fileCheck) print(out io.Writer) {
 			for _, w := range i.Warnings {
 				fmt.Fprintf(out, "  warning  %s: %s\n", i.Address, w)
 			}
+		}
+		for _, w := range m.Warnings {
+			fmt.Fprintf(out, "  warning  %s\n", w)
 		}
 		fmt.Fprintf(out, "  if the master died now: %s\n", m.Choice)
 	}

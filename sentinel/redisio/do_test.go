@@ -169,30 +169,28 @@ func TestFenceIsUndoneAndOnlyAFence(t *testing.T) {
 	}
 }
 
-func TestReplicateOfAMasterDropsItsClients(t *testing.T) {
+// TestMasterIsNotMadeToFollowBeforeItIsFenced is a command of a deposed leader that finds
+// its target promoted: what only that one has would be lost.
+func TestMasterIsNotMadeToFollowBeforeItIsFenced(t *testing.T) {
 	old, next := redis(t, redisproc.Options{}), redis(t, redisproc.Options{})
-	client, err := net.Dial("tcp", old.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close() //nolint:errcheck // the test is over
-	if _, err := client.Write([]byte("PING\r\n")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.Read(make([]byte, 64)); err != nil {
-		t.Fatal(err)
-	}
 	r := newRig(t)
+	r.expect(r.do(old, sentinel.OpReplicate, to(next)), sentinel.OutcomeRefused, "fenced before it follows")
+	if n := calls(t, old, "replicaof"); n != 0 {
+		t.Fatalf("%d REPLICAOF", n)
+	}
+	r.expect(r.do(old, sentinel.OpFence), sentinel.OutcomeOK, "")
 	r.expect(r.do(old, sentinel.OpReplicate, to(next)), sentinel.OutcomeOK, "")
-	client.SetReadDeadline(time.Now().Add(patience)) //nolint:errcheck // the read tells
-	if n, err := client.Read(make([]byte, 64)); err == nil || strings.Contains(err.Error(), "timeout") {
-		t.Errorf("the client still is connected: %d %v", n, err)
+}
+
+func TestReplicaThatFollowsAnotherByNowIsNotPromoted(t *testing.T) {
+	master, replica := pair(t)
+	r := newRig(t)
+	from := func(a sentinel.Addr) func(*sentinel.Do) { return func(d *sentinel.Do) { d.From = a } }
+	r.expect(r.do(replica, sentinel.OpPromote, from(sentinel.Addr{Host: "10.0.0.1", Port: 6379})), sentinel.OutcomeRefused, "since it was chosen")
+	if n := calls(t, replica, "replicaof"); n != 0 {
+		t.Fatalf("%d REPLICAOF", n)
 	}
-	third := redis(t, redisproc.Options{})
-	r.expect(r.do(old, sentinel.OpReplicate, to(third)), sentinel.OutcomeOK, "")
-	if n := calls(t, old, "client|kill"); n != 2 {
-		t.Errorf("a replica's clients were dropped as well: %d CLIENT KILL", n)
-	}
+	r.expect(r.do(replica, sentinel.OpPromote, from(addrOf(master))), sentinel.OutcomeOK, "")
 }
 
 func TestReplicateOfItselfOrOfNobodyIsNotSent(t *testing.T) {

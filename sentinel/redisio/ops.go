@@ -36,6 +36,9 @@ func (a *action) promote() result {
 	if want := a.do.ReplID; want != "" && before.ReplID != want && before.ReplID2 != want {
 		return result{outcome: sentinel.OutcomeRefused, info: before, detail: fmt.Sprintf("%s has taken up another data set since it was chosen", a.do.Addr)}
 	}
+	if was := a.do.From; !was.IsZero() && !before.Master.Same(was) && !before.Fenced() {
+		return result{outcome: sentinel.OutcomeRefused, info: before, detail: fmt.Sprintf("%s follows %s since it was chosen, not %s", a.do.Addr, before.Master, was)}
+	}
 	if err := a.become("NO", "ONE"); err != nil {
 		return a.failed(err)
 	}
@@ -72,16 +75,16 @@ func (a *action) replicate() result {
 	if follows(before) {
 		return result{outcome: sentinel.OutcomeOK, info: before, detail: already}
 	}
+	if before.Role == sentinel.RoleMaster {
+		// A command that comes late finds it promoted: what only it has would be lost.
+		return result{outcome: sentinel.OutcomeRefused, info: before, detail: fmt.Sprintf("%s says that it is a master: it is fenced before it follows anybody", a.do.Addr)}
+	}
 	if err := a.become(to.Host, strconv.Itoa(to.Port)); err != nil {
 		return a.failed(err)
 	}
 	r := a.verify("a replica of "+to.String(), follows)
 	if r.outcome != sentinel.OutcomeOK {
 		return r
-	}
-	if before.Role == sentinel.RoleMaster {
-		// Best effort, as Sentinel does: clients of the old master look for the new one.
-		a.killOthers() //nolint:errcheck // the replication is what counts
 	}
 	r.rewrite = true
 	return r

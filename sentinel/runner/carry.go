@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/triwatch/triwatch/sentinel"
@@ -94,6 +95,7 @@ func (r *Runner) do(d sentinel.Do) {
 		return
 	}
 	r.wg.Add(1)
+	asked := r.opt.Clock()
 	go func() {
 		defer r.wg.Done()
 		defer func() { <-r.writes }()
@@ -102,7 +104,14 @@ func (r *Runner) do(d sentinel.Do) {
 			return
 		}
 		r.pass(beforeWrite, writeStep(d.Op), d.Master)
+		// A process that stood still here must not send what another leader may have
+		// replaced: its time began when the core decided.
 		began := r.opt.Clock()
+		if late := began - asked; late >= tooLate(d) {
+			fail(fmt.Sprintf("not sent: %v after it was decided", late.Round(time.Millisecond)))
+			return
+		}
+		r.pass(sending, writeStep(d.Op), d.Master)
 		done := r.opt.Redis.Do(lead, d)
 		done.Master, done.ID = d.Master, d.ID
 		r.opt.Logger.Info("redis write", zap.String("master", d.Master), zap.Stringer("op", d.Op), zap.String("address", d.Addr.String()),
@@ -142,6 +151,15 @@ func (r *Runner) before(q sentinel.AskHook) {
 			zap.Duration("took", r.opt.Clock()-began))
 		r.Input(a)
 	}()
+}
+
+// tooLate is after how long a write is not sent any more: no other leader can have
+// replaced its plan before that.
+func tooLate(d sentinel.Do) time.Duration {
+	if d.Timeout > 0 {
+		return d.Timeout
+	}
+	return time.Second
 }
 
 // Verify returns nil if this watcher leads now, or did a moment ago. ctx is that of

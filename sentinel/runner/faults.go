@@ -1,6 +1,11 @@
 package runner
 
-import "github.com/triwatch/triwatch/sentinel"
+import (
+	"slices"
+	"strings"
+
+	"github.com/triwatch/triwatch/sentinel"
+)
 
 // Point is a named moment between two steps of a plan, at which a test or
 // SENTINEL SIMULATE-FAILURE can make something go wrong.
@@ -88,6 +93,16 @@ func writeStep(op sentinel.Op) string {
 	case sentinel.OpUnknown, sentinel.OpSetPing, sentinel.OpFindLimits, sentinel.OpSetLimits:
 	}
 	return ""
+}
+
+// sending is the prefix of moments past the last check before a write: what is held up
+// there is sent however late it is. They are no points of a plan.
+const sending = "sending-"
+
+// Sending reports whether a name is the moment at which a write of a plan is sent.
+func Sending(name string) bool {
+	op, ok := strings.CutPrefix(name, sending)
+	return ok && slices.ContainsFunc(Points(), func(p Point) bool { return p.Name == beforeWrite+op })
 }
 
 // SetFault replaces Options.Fault; nil takes it away. It may be called at any time.

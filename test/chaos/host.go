@@ -178,7 +178,7 @@ func (h *host) startWatcher(shift time.Duration) error {
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 		text := fmt.Sprintf("port %s\nbind %s\ndir %s\nsentinel monitor %s %s %s 2\nsentinel down-after-milliseconds %s 1000\nsentinel failover-timeout %s 60000\n",
 			sentinelPort, h.IP, h.dir, masterName, h.w.redis[0].IP, redisPort, masterName, masterName)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(text+h.w.conf), 0o600); err != nil {
 			return err
 		}
 	}

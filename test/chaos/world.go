@@ -28,6 +28,7 @@ const (
 type world struct {
 	dir      string
 	schedule faults.Schedule
+	conf     string // further lines of every watcher's file
 	lab      *lab
 	redis    []*host
 	watchers []*host

@@ -20,8 +20,14 @@ func faultPoint(word string) (point string, ok bool) {
 	case resp.CrashAfterPromotion:
 		return runner.AfterPromotion, true
 	}
-	return word, slices.ContainsFunc(runner.Points(), func(p runner.Point) bool { return p.Name == word })
+	at := strings.TrimPrefix(word, stopPrefix)
+	known := slices.ContainsFunc(runner.Points(), func(p runner.Point) bool { return p.Name == at })
+	return word, known || at != word && runner.Sending(at)
 }
+
+// stopPrefix before a point has the process stopped there (SIGSTOP), not killed: when it
+// goes on, what it sends is late.
+const stopPrefix = "stop-"
 
 // SimulateFailure implements resp.Backend. The process ends at the first of the
 // points that it comes by as a leader; a follower stays armed until it leads or is
@@ -43,6 +49,13 @@ func (b *backend) SimulateFailure(words []string) (armed int) {
 	log.Warn("failure simulation: this watcher will kill itself", zap.Strings("points", points))
 	var once atomic.Bool
 	b.a.run.SetFault(func(point, master string) {
+		if slices.Contains(points, stopPrefix+point) && once.CompareAndSwap(false, true) {
+			log.Warn("failure simulation: this watcher stops itself", zap.String("point", point), zap.String("master", master))
+			if err := stopSelf(); err != nil {
+				log.Error("failure simulation: this watcher cannot stop itself and goes on", zap.Error(err))
+			}
+			return
+		}
 		if slices.Contains(points, point) && once.CompareAndSwap(false, true) {
 			die(log, point, master)
 		}

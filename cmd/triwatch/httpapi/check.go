@@ -126,6 +126,9 @@ func (r *CheckReport) judge(m Master, c ClusterInfo) {
 	} else if r.Chosen == nil {
 		problem("no replica could be promoted if the master died now")
 	}
+	if m.Fence != "" && m.Fence != "off" && len(r.Instances) < 3 {
+		warn("the fence is on with fewer than 2 replicas: whenever the only one is away it is relaxed, and a master that is cut off then is not fenced")
+	}
 	if m.State == "unadopted" {
 		problem("the master has not been adopted: %s", m.Note)
 	}

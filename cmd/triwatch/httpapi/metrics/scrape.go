@@ -3,6 +3,7 @@ package metrics
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/triwatch/triwatch/cmd/triwatch/httpapi"
@@ -16,7 +17,7 @@ func states() []string {
 
 // descs are the descriptions of what is read at each scrape.
 type descs struct {
-	info, state, foreign, up, lacking, lag, quorum, leader, peers, level, knows, stuck, outdated, lastPass, build *prometheus.Desc
+	info, state, foreign, fence, unfenced, up, lacking, lag, quorum, leader, peers, level, knows, stuck, outdated, lastPass, build *prometheus.Desc
 }
 
 func newDescs() descs {
@@ -27,6 +28,8 @@ func newDescs() descs {
 		info:     d("master_info", "The committed master's address and epoch, constant 1.", "master", "address", "epoch"),
 		state:    d("master_state", "1 for the state that a master is in, 0 for the others.", "master", "state"),
 		foreign:  d("foreign_sentinels", "Other Sentinels that watch the master: while there are any, nothing is decided automatically.", "master"),
+		fence:    d("fence", "1 for the state that the opt-in fence is in (off, on, relaxed), 0 for the others.", "master", "state"),
+		unfenced: d("unfenced_masters", "Former masters that could not be fenced and were not seen as replicas since: they may still take writes.", "master"),
 		up:       d("instance_up", "Whether this watcher holds the instance up.", "master", "redis"),
 		lacking:  d("instance_lacking", "Number of things that an instance does not let triwatch do, as far as could be found out: commands that may not be sent, replica-read-only off.", "master", "redis"),
 		lag:      d("replica_lag_bytes", "Bytes that a replica is behind the master's last known offset; missing while it is down or in a full sync.", "master", "redis"),
@@ -43,7 +46,8 @@ func newDescs() descs {
 }
 
 func (d descs) all() []*prometheus.Desc {
-	return []*prometheus.Desc{d.info, d.state, d.foreign, d.up, d.lacking, d.lag, d.quorum, d.leader, d.peers, d.level, d.knows, d.stuck, d.outdated, d.lastPass, d.build}
+	return []*prometheus.Desc{d.info, d.state, d.foreign, d.fence, d.unfenced, d.up, d.lacking, d.lag, d.quorum, d.leader, d.peers, d.level, d.knows, d.stuck, d.outdated,
+		d.lastPass, d.build}
 }
 
 // scrape is the one collector of everything: a registry collects several at the same
@@ -93,6 +97,11 @@ func (s *scrape) masters(d descs, gauge func(*prometheus.Desc, float64, ...strin
 			gauge(d.state, number(v.State == state), v.Name, state)
 		}
 		gauge(d.foreign, float64(len(v.Foreign)), v.Name)
+		fence, _, _ := strings.Cut(v.Fence, " ")
+		for _, state := range []string{"off", "on", "relaxed"} {
+			gauge(d.fence, number(fence == state), v.Name, state)
+		}
+		gauge(d.unfenced, float64(len(v.Unfenced)), v.Name)
 		for _, i := range unique(v.Instances) {
 			gauge(d.up, number(i.Health == sentinel.HealthUp), v.Name, i.Name)
 			gauge(d.lacking, float64(len(i.Lacking)), v.Name, i.Name)
