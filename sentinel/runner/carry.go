@@ -108,6 +108,8 @@ func (r *Runner) do(d sentinel.Do) {
 		// replaced: its time began when the core decided.
 		began := r.opt.Clock()
 		if late := began - asked; late >= tooLate(d) {
+			r.opt.Logger.Warn("redis write not sent: it was held up", zap.String("master", d.Master), zap.Stringer("op", d.Op), zap.String("address", d.Addr.String()),
+				zap.Stringer("epoch", d.Epoch), zap.Duration("for", late))
 			fail(fmt.Sprintf("not sent: %v after it was decided", late.Round(time.Millisecond)))
 			return
 		}
