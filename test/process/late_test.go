@@ -1,6 +1,7 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,7 +21,7 @@ import (
 type late struct {
 	point string
 	// begin sets the plan off at whose step the leader stops.
-	begin func(r *rig, leader *trio.Watcher)
+	begin func(ctx context.Context, r *rig, leader *trio.Watcher)
 	// undone is set if the plan is undone, not finished, by the others.
 	undone bool
 	// back moves the master back to the one that the command is for, else it is moved on.
@@ -30,8 +31,8 @@ type late struct {
 }
 
 func lates() map[string]late {
-	kill := func(r *rig, _ *trio.Watcher) { r.redis[0].Kill() }
-	handOver := func(r *rig, l *trio.Watcher) { r.askLater(l) }
+	kill := func(_ context.Context, r *rig, _ *trio.Watcher) { r.redis[0].Kill() }
+	handOver := func(ctx context.Context, r *rig, l *trio.Watcher) { r.askLater(ctx, l) }
 	return map[string]late{
 		"promote":                   {point: "sending-promote", begin: kill, lands: true},
 		"promote, held back":        {point: "before-promote", begin: kill},
@@ -39,8 +40,8 @@ func lates() map[string]late {
 		"fence of a replica":        {point: "sending-fence", begin: handOver, lands: true},
 		"fence of the master":       {point: "sending-fence", begin: handOver, lands: true, back: true},
 		"fence of the master, held": {point: "before-fence", begin: handOver, back: true},
-		"writes given back":         {point: "sending-unfence", begin: handOver, undone: true, lands: true},
-		"writes given back, held":   {point: "before-unfence", begin: handOver, undone: true},
+		"writes given back":         {point: "sending-unfence", undone: true, lands: true},
+		"writes given back, held":   {point: "before-unfence", undone: true},
 	}
 }
 
@@ -74,7 +75,13 @@ func (r *rig) heldUp(c late) {
 			r.t.Fatal(err)
 		}
 	}
-	c.begin(r, leader)
+	ctx, cancel := context.WithCancel(r.t.Context())
+	defer cancel()
+	if frozen == nil {
+		c.begin(ctx, r, leader)
+	} else { // the one that does not catch up
+		go r.cli(leader, "handover", name, "--to", frozen.Addr())
+	}
 	r.wait("the leader stops", func() error {
 		if !leader.Proc().Stopped() {
 			return errors.New("it runs")
@@ -90,6 +97,7 @@ func (r *rig) heldUp(c late) {
 	master := r.without(c, old)
 	l := r.load(writer.Options{})
 	before := r.lastEpoch()
+	cancel() // nobody asks the leader again
 	if err := leader.Proc().Signal(syscall.SIGCONT); err != nil {
 		r.t.Fatal(err)
 	}
@@ -109,7 +117,6 @@ func (r *rig) heldUp(c late) {
 	r.pass(1500 * time.Millisecond) // what lands late is set right, and stays so
 	r.one(master, before)
 	l.keptAll(master)
-	r.steady(len(r.followersLeft(master)))
 }
 
 // without is what the others do meanwhile: they end the plan, and move the master once
@@ -190,7 +197,7 @@ func (r *rig) armWith(w *trio.Watcher, word string) {
 
 // askLater asks for a handover again and again until the leader does not answer any
 // more; nobody waits for its answer.
-func (r *rig) askLater(w *trio.Watcher) {
+func (r *rig) askLater(ctx context.Context, w *trio.Watcher) {
 	r.t.Helper()
 	c := w.Client()
 	r.t.Cleanup(func() { c.Close() }) //nolint:errcheck // the answer may still be awaited
@@ -198,10 +205,10 @@ func (r *rig) askLater(w *trio.Watcher) {
 	r.t.Cleanup(func() { <-done })
 	go func() {
 		defer close(done)
-		for r.t.Context().Err() == nil && !w.Proc().Stopped() {
-			c.Process(r.t.Context(), redis.NewStatusCmd(r.t.Context(), "SENTINEL", "FAILOVER", name)) //nolint:errcheck // asked again
+		for ctx.Err() == nil && !w.Proc().Stopped() {
+			c.Process(ctx, redis.NewStatusCmd(ctx, "SENTINEL", "FAILOVER", name)) //nolint:errcheck // asked again
 			select {
-			case <-r.t.Context().Done():
+			case <-ctx.Done():
 			case <-time.After(300 * time.Millisecond):
 			}
 		}
