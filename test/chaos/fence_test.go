@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/triwatch/triwatch/cmd/triwatch/httpapi"
+	"github.com/triwatch/triwatch/test/faults"
 	"github.com/triwatch/triwatch/test/trio"
 	"github.com/triwatch/triwatch/test/writer/wire"
 )
@@ -111,7 +112,7 @@ func TestInsideFence(t *testing.T) {
 func newQuiet(dir, conf string) (*world, error) {
 	t := newTimeline()
 	w := &world{dir: dir, conf: conf, timeline: t, history: newHistory(t), hosts: map[string]*host{}, cancel: func() {}}
-	w.schedule.Persist = PersistNone
+	w.schedule.Persist = faults.PersistNone
 	var err error
 	if w.lab, err = newLab(); err != nil {
 		return nil, err

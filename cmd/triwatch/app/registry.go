@@ -241,8 +241,20 @@ func (b *backend) InfoCache(name string) ([]resp.CachedInfo, bool) {
 	return out, true
 }
 
-// PendingScripts implements resp.Backend. There are no scripts yet.
-func (b *backend) PendingScripts() []resp.Script { return nil }
+// PendingScripts implements resp.Backend.
+func (b *backend) PendingScripts() []resp.Script {
+	var out []resp.Script
+	for _, p := range b.a.notify.Pending() {
+		s := resp.Script{Argv: p.Argv, Running: p.Running, PID: p.PID, Retries: p.Tries}
+		if p.Running {
+			s.RunTime = p.For
+		} else {
+			s.Delay = p.For
+		}
+		out = append(out, s)
+	}
+	return out
+}
 
 // Globals implements resp.Backend.
 func (b *backend) Globals() []resp.Setting {
