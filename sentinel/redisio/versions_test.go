@@ -68,7 +68,8 @@ func TestEveryStepWorksOnAnyVersion(t *testing.T) {
 		}{
 			{sentinel.OpSetPing, 0, sentinel.Addr{}}, {sentinel.OpPauseWrites, 0, sentinel.Addr{}},
 			{sentinel.OpFence, sentinel.RoleReplica, sentinel.FenceAddr}, {sentinel.OpFence, sentinel.RoleReplica, sentinel.FenceAddr},
-			{sentinel.OpUnfence, sentinel.RoleMaster, sentinel.Addr{}}, {sentinel.OpReplicate, sentinel.RoleReplica, to}, {sentinel.OpReplicate, sentinel.RoleReplica, to},
+			{sentinel.OpUnfence, sentinel.RoleMaster, sentinel.Addr{}}, {sentinel.OpFence, sentinel.RoleReplica, sentinel.FenceAddr},
+			{sentinel.OpReplicate, sentinel.RoleReplica, to}, {sentinel.OpReplicate, sentinel.RoleReplica, to},
 			{sentinel.OpPromote, sentinel.RoleMaster, sentinel.Addr{}}, {sentinel.OpUnpause, 0, sentinel.Addr{}}, {sentinel.OpKillClients, 0, sentinel.Addr{}},
 		} {
 			done := do(step.op, to)
