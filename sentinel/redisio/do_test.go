@@ -91,6 +91,7 @@ func pair(t *testing.T) (master, replica *redisproc.Server) {
 	if err := replica.WaitInfo(t.Context(), "master_link_status", "up"); err != nil {
 		t.Fatal(err)
 	}
+	ask(t, master, "WAIT", "1", "60000") // the master counts it only after its first ACK
 	return master, replica
 }
 
