@@ -17,7 +17,8 @@ const (
 	// two seconds.
 	levelFresh = 5 * time.Second
 	// levelSettle is how long all voters must have known a level before it is raised: in
-	// the middle of a rolling upgrade one may be just about to go back.
+	// the middle of a rolling upgrade one may be just about to go back. A log that was
+	// empty when this leader came is of no older build, and waits for nothing.
 	levelSettle = 10 * time.Second
 )
 
@@ -128,6 +129,8 @@ type levels struct {
 	target int
 	since  Time
 	retry  Time
+	// empty is set where the log had nothing in it when this watcher began to lead.
+	empty bool
 }
 
 type saidLevel struct {
@@ -209,6 +212,9 @@ func (r *Router) raise(wall time.Time) []Action {
 func (r *Router) raiseAt() Time {
 	if r.levels.since == never {
 		return never
+	}
+	if r.levels.empty {
+		return max(r.levels.since, r.levels.retry)
 	}
 	return max(r.levels.since+levelSettle, r.levels.retry)
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/triwatch/triwatch/sentinel"
 )
 
-// raising drives the router of watcher a, which leads b and c, through hellos.
+// raising drives the router of watcher a, which leads b and c, through hellos. A master
+// is in the log already, as after years with an older build.
 type raising struct {
 	t   *testing.T
 	r   *sentinel.Router
@@ -22,8 +23,25 @@ type raising struct {
 func newRaising(t *testing.T) *raising {
 	x := &raising{t: t, r: sentinel.NewRouter("a")}
 	x.step(sentinel.Membership{Me: "a", Voters: []sentinel.WatcherID{"a", "b", "c"}})
+	cfg := sentinel.DefaultConfig()
+	x.step(sentinel.Applied{Index: 1, Command: sentinel.Command{Type: sentinel.CmdMonitor, Master: "orders", Config: &cfg,
+		At: sentinel.Assignment{Instance: "x", Addr: sentinel.Addr{Host: "10.0.0.1", Port: 1}}}})
 	x.step(sentinel.Led{Leading: true, Term: 1})
 	return x
+}
+
+func TestLevelOfANewLogIsRaisedAtOnce(t *testing.T) {
+	x := &raising{t: t, r: sentinel.NewRouter("a")}
+	x.step(sentinel.Membership{Me: "a", Voters: []sentinel.WatcherID{"a", "b", "c"}})
+	x.step(sentinel.Led{Leading: true, Term: 1})
+	x.hellos(time.Minute, 3, 2)
+	if len(x.got) != 0 {
+		t.Fatalf("proposed %+v although c does not know it", x.got)
+	}
+	x.hellos(3*time.Second, 3, 3)
+	if x.raised() != 3 {
+		t.Fatalf("proposed %+v, want a raise to 3", x.got)
+	}
 }
 
 func (x *raising) step(ev sentinel.InputEvent) {

@@ -87,6 +87,7 @@ func (r *Router) Step(in Input) []Action {
 		}
 	case Led:
 		r.led, r.levels.since = ev, never
+		r.levels.empty = ev.Leading && len(r.states) == 0 && len(r.removed) == 0 && r.levels.committed == 0
 		out = append(r.all(in), r.lostChanges()...)
 	case Membership:
 		r.me, r.voters, r.gen = ev.Me, slices.Clone(ev.Voters), ev.Generation

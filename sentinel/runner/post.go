@@ -132,6 +132,9 @@ func (r *Runner) Message(from sentinel.WatcherID, payload []byte) {
 	r.mail.put(func() {
 		if f.Hello != nil {
 			heard := maps.Clone(*r.heard.Load())
+			if _, known := heard[from]; !known {
+				r.helloAt = 0 // it has not heard ours either, as it seems
+			}
 			heard[from] = Heard{*f.Hello, r.opt.Wall()}
 			r.heard.Store(&heard)
 			r.step(sentinel.Known{From: from, Level: f.Hello.level()})
