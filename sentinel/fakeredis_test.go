@@ -40,6 +40,9 @@ type fakeRedis struct {
 	writable bool             // replica-read-only no
 	limits   sentinel.MinReplicas
 	acked    sentinel.Time // when it last acknowledged as a replica
+	// fresh is set while it has no backlog: the first replica that comes gives a master
+	// one, and with it a replication id that goes back to nothing.
+	fresh bool
 }
 
 // redisSet is the modelled Redis world. It advances one millisecond at a time.
@@ -153,7 +156,11 @@ func (r *fakeRedis) attach(m *fakeRedis, now sentinel.Time) {
 		r.link, r.everUp = true, true
 		return
 	}
-	r.syncing, r.syncEnd, r.keys = true, now+r.set.syncTime, 0
+	if m.fresh && m.role == sentinel.RoleMaster {
+		m.newReplID()
+		m.replID2, m.second, m.fresh = "", 0, false
+	}
+	r.syncing, r.syncEnd, r.keys, r.fresh = true, now+r.set.syncTime, 0, false
 }
 
 func (r *fakeRedis) info(full bool) *sentinel.Info {
@@ -237,7 +244,7 @@ func (r *fakeRedis) restart(data, fenced bool) {
 	was := r.replID
 	r.newReplID()
 	if !data {
-		r.keys, r.offset, r.second, r.replID2 = 0, 0, 0, ""
+		r.keys, r.offset, r.second, r.replID2, r.fresh = 0, 0, 0, "", true
 	}
 	r.role, r.master = sentinel.RoleMaster, sentinel.Addr{}
 	if fenced {

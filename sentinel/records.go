@@ -130,6 +130,9 @@ func (s *State) recordLineage() {
 	if o.info.Role != RoleMaster && !o.info.Fenced() {
 		return // what it has now is somebody else's data set
 	}
+	if o.info.Role == RoleMaster && len(o.info.Replicas) == 0 && s.now < s.lead.joining {
+		s.askAgain(o)
+	}
 	l := s.com.Lineage
 	if o.info.RunID == l.RunID && o.info.ReplID == l.ReplID && !s.outgrown(o.info) {
 		return
@@ -141,8 +144,21 @@ func (s *State) recordLineage() {
 	if l.RunID != "" && o.info.RunID != l.RunID && s.now >= s.lead.sparse[CmdLineage] {
 		s.remark(remarkRestarted, o, "runs anew with "+amount(o.info)+", and no other copy is known to have more: it stays master")
 	}
+	if s.lead.replID != o.info.ReplID {
+		s.lead.replID = o.info.ReplID
+		delete(s.lead.sparse, CmdLineage) // what was proposed a moment ago was another one
+	}
 	s.proposeSparsely(Command{Type: CmdLineage, Epoch: s.com.Master.Epoch, Lineage: lineageOf(o.info)})
 }
+
+// joinWithin is how long after REPLICAOF a replica is expected to attach.
+const joinWithin = time.Second
+
+// joins notes that an instance was told to follow the master. A Redis that has had no
+// replica takes a new replication id when the first one comes, which goes back to
+// nothing (createReplicationBacklog of Redis 4 and later): until that one is recorded, the
+// copies would be taken for a stranger's.
+func (s *State) joins() { s.lead.joining = s.now + joinWithin }
 
 // How often the master's offset is recorded: after much was written, and after a
 // while in any case.

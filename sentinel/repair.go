@@ -478,6 +478,7 @@ func (s *State) takeDone(ev Done) {
 		return
 	}
 	if f.op == OpReplicate {
+		s.joins()
 		s.emit(EventReconfDone, o, "follows "+s.followed(o))
 	}
 	if f.evict && o.rights.Lacks(RightKill) == "" {
@@ -507,6 +508,9 @@ func (s *State) stepDone(key stepKey, st *step, ev Done) {
 		return
 	}
 	s.learn(o, ev, st.sent)
+	if key.op == OpReplicate && ev.Result == OutcomeOK {
+		s.joins()
+	}
 	if ev.Result != OutcomeOK && !again {
 		s.emit(EventFaulted, o, key.op.String()+" "+ev.Result.String()+": "+ev.Detail)
 	}

@@ -167,7 +167,7 @@ func (s *script) set(word string, r *fakeRedis, rest []string) error {
 	n, _ := strconv.ParseInt(rest[0], 10, 64)
 	switch word {
 	case "keys":
-		r.keys = n
+		r.keys, r.fresh = n, n == 0
 	case "offset":
 		r.offset = n
 	case "prio":

@@ -91,9 +91,11 @@ type leadership struct {
 	question *question
 	// sparse holds proposals that are not about a plan, until when not to repeat them.
 	sparse map[CommandType]Time
-	// recorded is when the master's lineage was proposed last.
-	recorded Time
-	fence    fenceTimes
+	// recorded is when the master's lineage was proposed last, replID the id in it.
+	// joining is until when a first replica may give it another.
+	recorded, joining Time
+	replID            string
+	fence             fenceTimes
 	// failed holds the candidates whose promotion failed since the last one that did not,
 	// with the run that it was.
 	failed map[InstanceID]string
