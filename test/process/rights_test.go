@@ -76,7 +76,8 @@ func TestHandoverIsRefusedBeforeThePlanIfTheMasterCannotBeFenced(t *testing.T) {
 
 func TestRenamedReplicaofIsFoundBeforeThePlan(t *testing.T) {
 	scenario(t, func(t *T) {
-		r := start(t, setup{redis: redisproc.Options{Args: []string{"--rename-command", "REPLICAOF", "r1", "--rename-command", "SLAVEOF", "s1"}}})
+		r := brought(t, setup{redis: redisproc.Options{Args: []string{"--rename-command", "REPLICAOF", "r1", "--rename-command", "SLAVEOF", "s1"}}}, nil, nil)
+		r.says("degraded", "the server has no command REPLICAOF (renamed or removed)")
 		r.refusedHandover("cannot be fenced: the server has no command REPLICAOF (renamed or removed)")
 		for _, i := range r.state(r.leader()).Instances {
 			if !i.Master && !strings.Contains(i.Choice, "not chosen: the server has no command REPLICAOF") {
