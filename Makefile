@@ -25,14 +25,14 @@ demo: redis build ## Watch a master die and a replica take over (ARGS="--handove
 	@bin/triwatch demo $(ARGS)
 
 .PHONY: test
-test: redis ## Run all tests that need nothing installed by hand (under 8 minutes)
+test: redis ## Run all tests that need nothing installed by hand (about 10 minutes)
 	@test/need redis-sentinel redis-sentinel
 	$(GO) vet ./...
-	$(GO) test -timeout 8m ./...
+	$(GO) test -timeout 20m -parallel 4 ./...
 
 .PHONY: race
 race: redis ## Run the tests under the race detector
-	$(GO) test -race -timeout 20m ./...
+	$(GO) test -race -timeout 30m -parallel 4 ./...
 
 .PHONY: sim
 sim: ## Run 10 000 simulated schedules, and 10 000 of those of chaos

@@ -178,8 +178,6 @@ func array(items ...string) string {
 	return fmt.Sprintf("*%d\r\n%s", len(items), strings.Join(items, ""))
 }
 
-const null = "$-1\r\n"
-
 // path names a command as ACL rules do.
 func path(args []string) string {
 	name := strings.ToLower(args[0])

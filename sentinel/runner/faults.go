@@ -79,7 +79,7 @@ func proposalStep(c sentinel.Command) string {
 		return "abort"
 	case sentinel.CmdMonitor, sentinel.CmdForget, sentinel.CmdAdopt, sentinel.CmdMembers, sentinel.CmdTuned, sentinel.CmdLineage, sentinel.CmdNote,
 		sentinel.CmdEnrol, sentinel.CmdConfigure, sentinel.CmdPods, sentinel.CmdFloor, sentinel.CmdRelease, sentinel.CmdPause, sentinel.CmdChoose,
-		sentinel.CmdRemove, sentinel.CmdSettings, sentinel.CmdFence, sentinel.CmdFound:
+		sentinel.CmdRemove, sentinel.CmdSettings, sentinel.CmdFence, sentinel.CmdFound, sentinel.CmdLevel:
 	}
 	return ""
 }

@@ -1,12 +1,14 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -77,6 +79,11 @@ func (b *beside) well() *redisproc.Server {
 			if err != nil {
 				return err
 			}
+			for _, i := range m.Instances {
+				if i.Address != master.Addr() && i.Link != "up" {
+					return fmt.Errorf("%s: %s has its link %s", w.Name, i.Address, i.Link)
+				}
+			}
 			if m.Current.Address != master.Addr() || m.State != "observed" || m.Acting {
 				return fmt.Errorf("%s: %s is master, %s (%s); it is %s", w.Name, m.Current.Address, m.State, m.Note, master.Addr())
 			}
@@ -127,12 +134,21 @@ func (b *beside) frozen(master *redisproc.Server) {
 func (b *beside) emptied(master *redisproc.Server) {
 	b.attempts(b.redis...)
 	b.blank(master)
+	b.do(master, "REPLICAOF", "NO", "ONE") // it may have been started as a replica once
 }
 
 func (b *beside) detachedByHand(master *redisproc.Server) {
 	since := time.Now()
 	replica := b.others1(master)
-	b.do(replica, "REPLICAOF", "NO", "ONE")
+	ctx, cancel := context.WithCancel(b.t.Context())
+	var again sync.WaitGroup
+	again.Go(func() { // a Sentinel that is about to set something right there does it sooner than anything is said
+		for tick := time.NewTicker(100 * time.Millisecond); ctx.Err() == nil; <-tick.C {
+			_, _ = replica.Do(ctx, "REPLICAOF", "NO", "ONE") // it is running; anything else shows below
+		}
+	})
+	defer again.Wait()
+	defer cancel()
 	b.would(since, "would fence it, a second master")
 }
 

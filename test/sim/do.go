@@ -147,7 +147,7 @@ func (a *action) hasRead(o outcome) {
 	case sentinel.OpAwait:
 		a.await(i)
 		return
-	case sentinel.OpSetPing, sentinel.OpPauseWrites, sentinel.OpUnpause, sentinel.OpKillClients:
+	case sentinel.OpSetPing, sentinel.OpPauseWrites, sentinel.OpUnpause, sentinel.OpKillClients, sentinel.OpFindLimits, sentinel.OpSetLimits:
 	case sentinel.OpUnknown:
 		a.wt.w.violate("%s issued an unknown operation", a.wt)
 		return
@@ -246,7 +246,7 @@ func (a *action) land(late bool) (refused string) {
 		in.unpause()
 	case sentinel.OpKillClients:
 		w.killClients(in)
-	case sentinel.OpAwait, sentinel.OpUnknown:
+	case sentinel.OpAwait, sentinel.OpUnknown, sentinel.OpFindLimits, sentinel.OpSetLimits:
 	}
 	return refused
 }

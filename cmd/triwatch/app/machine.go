@@ -111,7 +111,7 @@ func (m *machine) tell(c sentinel.Command) {
 		}
 	case sentinel.CmdMonitor, sentinel.CmdForget, sentinel.CmdAdopt, sentinel.CmdMembers, sentinel.CmdTuned, sentinel.CmdLineage, sentinel.CmdAdvance,
 		sentinel.CmdEnrol, sentinel.CmdConfigure, sentinel.CmdPods, sentinel.CmdFloor, sentinel.CmdRelease, sentinel.CmdPause, sentinel.CmdChoose,
-		sentinel.CmdLevel, sentinel.CmdRemove, sentinel.CmdSettings:
+		sentinel.CmdLevel, sentinel.CmdRemove, sentinel.CmdSettings, sentinel.CmdFence, sentinel.CmdFound:
 	}
 }
 

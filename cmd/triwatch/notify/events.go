@@ -13,10 +13,11 @@ func notifies(name sentinel.EventName) bool {
 		return true
 	case sentinel.EventHeld, sentinel.EventHeldEnd, sentinel.EventRefused, sentinel.EventContested, sentinel.EventContestedEnd, sentinel.EventWaiting,
 		sentinel.EventFenced, sentinel.EventFaulted, sentinel.EventState, sentinel.EventReleased, sentinel.EventPaused, sentinel.EventResumed,
-		sentinel.EventAdopted:
+		sentinel.EventAdopted, sentinel.EventRights, sentinel.EventFence:
 		return true
 	case sentinel.EventSlave, sentinel.EventRemovedSlave, sentinel.EventSendNoOne, sentinel.EventReconfSent, sentinel.EventReconfDone, sentinel.EventConvert,
-		sentinel.EventFixSlave, sentinel.EventReboot, sentinel.EventRoleChange, sentinel.EventWould, sentinel.EventEvidence, sentinel.EventChosen:
+		sentinel.EventFixSlave, sentinel.EventReboot, sentinel.EventRoleChange, sentinel.EventWould, sentinel.EventEvidence, sentinel.EventChosen,
+		sentinel.EventSet, sentinel.EventReset:
 	}
 	return false
 }

@@ -123,7 +123,7 @@ func (in *instance) land(p *process, d sentinel.Do, late bool) (sentinel.Outcome
 			in.w.later(in.w.delay(), pr.closed)
 		}
 		clear(in.conns)
-	case sentinel.OpPauseWrites, sentinel.OpUnpause, sentinel.OpUnknown:
+	case sentinel.OpPauseWrites, sentinel.OpUnpause, sentinel.OpUnknown, sentinel.OpFindLimits, sentinel.OpSetLimits:
 	}
 	return sentinel.OutcomeOK, ""
 }
