@@ -104,6 +104,9 @@ type observation struct {
 	doubt    Time // Asked of the latest probe after which it may be another process
 	written  Time // last write of ours to it, as leader
 	runSince Time // first INFO of this run
+	// detached is when it was first seen as a master that had been a replica in the same
+	// run: somebody's REPLICAOF NO ONE. 0 if it is none.
+	detached Time
 	asked    Time // when askAgain last asked
 	counted  Time // when its keys were last asked for, because they are not known
 	boots    Boot // as it was seen to start last
@@ -154,6 +157,12 @@ func (o *observation) note(p Probe, now Time) {
 		anew := o.info == nil || o.info.RunID != info.RunID
 		if anew {
 			o.runSince = now
+		}
+		switch {
+		case info.Role != RoleMaster || anew:
+			o.detached = 0
+		case o.info.Role == RoleReplica:
+			o.detached = now
 		}
 		o.info, o.infoAt = &info, p.Asked
 		o.takeRights(p, anew)
