@@ -240,7 +240,9 @@ func (w *world) learnMoves(ctx context.Context) error {
 			if r.To != nil {
 				p.To = w.nameOf(r.To.Address)
 			}
-			if r.Kind != "held" {
+			switch r.Kind {
+			case "held", "would", "repaired", "restarted": // they move nothing
+			default:
 				w.history.planned(r.EpochNumber, p)
 			}
 		}
