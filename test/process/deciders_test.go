@@ -31,6 +31,9 @@ const (
 	noMovesRules = "+@all -replicaof -slaveof -acl"
 )
 
+// Sentinels that do not fail over once more when the machine sleeps for a second.
+const patient = "sentinel down-after-milliseconds " + name + " 4000\n"
+
 // What a watcher asks to find out what it may do changes nothing.
 var questions = []string{"acl|dryrun", "acl|getuser", "command|info", "config|get"}
 
@@ -172,7 +175,7 @@ func TestSentinelsBesideTheWatchersAreHeldAndNotFought(t *testing.T) {
 				old := r.redis[0]
 				r.fill(old, 1000)
 				h := r.listen()
-				others := r.sentinels(n, n/2+1, "")
+				others := r.sentinels(n, n/2+1, patient)
 				r.says("degraded", "another Sentinel watches it", others[0].Addr(), "triwatch adopt "+name)
 				r.recorded("held", "another Sentinel watches it")
 				r.wait("triwatch_foreign_sentinels", func() error {
@@ -227,7 +230,7 @@ func TestSentinelThatFailedOverAndWentAway(t *testing.T) {
 		r.steady(2)
 		old := r.redis[0]
 		r.fill(old, 1000)
-		others := r.sentinels(1, 1, "")
+		others := r.sentinels(1, 1, patient)
 		r.says("another Sentinel watches it")
 		old.Kill()
 		next := r.failedOver(others[0], old)
