@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -59,34 +57,7 @@ func start(t *T, s setup) *rig {
 // prepare starts everything and does not wait.
 func prepare(t *T, s setup) *rig {
 	t.Helper()
-	s = s.withDefaults()
-	dir := t.TempDir() // first: it goes last
-	r := &rig{t: t, downAfter: s.downAfter, access: s.redis}
-	t.Cleanup(r.end)
-	for i := range s.replicas + 1 {
-		o := s.redis
-		o.Port, o.Dir = given.redis(t), filepath.Join(dir, fmt.Sprintf("redis-%d", i))
-		if err := os.MkdirAll(o.Dir, 0o750); err != nil {
-			t.Fatal(err)
-		}
-		if i > 0 {
-			o.ReplicaOf = r.redis[0].Addr()
-		}
-		srv, err := redisproc.Start(t.Context(), o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.redis = append(r.redis, srv)
-	}
-	o := trio.Options{Binary: program, Dir: dir, Size: s.watchers, Args: s.args, Conf: r.monitor(s.quorum) + s.conf}
-	for range s.watchers {
-		o.Ports = append(o.Ports, given.watcher(t))
-	}
-	var err error
-	if r.trio, err = trio.Start(o); err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return brought(t, s, nil, nil)
 }
 
 func (s setup) withDefaults() setup {
