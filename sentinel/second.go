@@ -20,9 +20,10 @@ func (s *State) fenceSecond(o, mo *observation) {
 			return
 		}
 	}
-	s.emit(EventFenced, o, "a second master: fenced in place, then compared")
+	const what = "a second master: fenced in place, then compared"
+	s.emit(EventFenced, o, what)
 	s.mendWith(o, Do{Op: OpFence, Instance: o.id, Addr: o.addr})
-	s.remark(remarkRepaired, o, "a second master: fenced in place, then compared")
+	s.remark(remarkRepaired, o, what)
 }
 
 // fenceOthers keeps second masters from taking writes while the committed one
