@@ -62,9 +62,12 @@ func (s *scene) do(err error) {
 	}
 }
 
+// kubectl runs it in the scene's namespace, and no longer than patience.
 func (s *scene) kubectl(args ...string) string {
 	s.Helper()
-	out, err := s.Kubectl(s.ctx, append([]string{"-n", s.Namespace}, args...)...)
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	out, err := s.Kubectl(ctx, append([]string{"-n", s.Namespace}, args...)...)
 	s.do(err)
 	return out
 }

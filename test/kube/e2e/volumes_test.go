@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/triwatch/triwatch/test/kube/lab"
 )
 
@@ -34,7 +37,7 @@ func (s *scene) allDeleted(kept bool) {
 		s.written(i.Name)
 	}
 	began := time.Now()
-	s.kubectl("delete", "pod", "-l", "app=redis", "--wait=true")
+	s.deleteRedis()
 	after := s.well(3)
 	s.Logf("all pods deleted at once: well again after %.1f s", time.Since(began).Seconds())
 	if kept {
@@ -42,6 +45,24 @@ func (s *scene) allDeleted(kept bool) {
 	}
 	l := s.begin()
 	s.lossless(s.end("afterwards", l))
+}
+
+// deleteRedis deletes all Redis pods and waits until they are gone. kubectl's own
+// --wait goes by name once it watches, and so for ever waits for the pod that the
+// StatefulSet makes in the place of one that went away just before.
+func (s *scene) deleteRedis() {
+	old, err := s.RedisPods(s.ctx)
+	s.do(err)
+	s.kubectl("delete", "pod", "-l", "app=redis", "--wait=false")
+	for _, p := range old {
+		s.do(lab.Wait(s.ctx, patience, p.Name+" to go", func(ctx context.Context) (string, error) {
+			now, err := s.Client().CoreV1().Pods(s.Namespace).Get(ctx, p.Name, metav1.GetOptions{})
+			if apierrors.IsNotFound(err) || err == nil && now.UID != p.UID {
+				return "", nil
+			}
+			return fmt.Sprintf("it is %s and was deleted at %v", now.Status.Phase, now.DeletionTimestamp), err
+		}))
+	}
 }
 
 // written waits until a pod's Redis has handed all to its append-only file, if it has
