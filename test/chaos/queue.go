@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,7 +24,11 @@ type delayLine struct {
 	fd     int
 	delay  time.Duration
 	jitter bool // each packet is late by its own time, so they change places
+	rule   []string
+	first  string // nothing is held back before a packet that has it, in any case of letters; "" for all
 	held   chan packet
+	letGo  chan struct{} // closed: nothing is held back any more
+	gone   chan struct{} // closed: what was held back then is on its way
 	wg     sync.WaitGroup
 }
 
@@ -52,17 +57,27 @@ const (
 
 // delay holds back what arrives at a member. One at a time: a second one fails.
 func (l *lab) delay(member string, by time.Duration, jitter bool) (undo func() error, err error) {
+	return l.queue(member, &delayLine{delay: by, jitter: jitter})
+}
+
+// hold holds back what arrives at a member from another one, from the first packet on that
+// has a word in small letters, until the returned function lets all go in the order in which it came.
+func (l *lab) hold(member, from, word string) (letGo func() error, err error) {
+	return l.queue(member, &delayLine{delay: time.Hour, first: word, rule: []string{"-s", l.byName[from].IP}})
+}
+
+func (l *lab) queue(member string, q *delayLine) (undo func() error, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.queues[member] != nil {
 		return nil, fmt.Errorf("delay %s: it is delayed already", member)
 	}
-	q := &delayLine{delay: by, jitter: jitter, held: make(chan packet, queueLength)}
+	q.held, q.letGo, q.gone = make(chan packet, queueLength), make(chan struct{}), make(chan struct{})
 	if q.fd, err = netlinkIn(member); err != nil {
 		return nil, fmt.Errorf("delay %s: %w", member, err)
 	}
 	if err = q.configure(); err == nil {
-		err = run("", l.in(member, rule("-A")...)...)
+		err = run("", l.in(member, q.iptables("-A")...)...)
 	}
 	if err != nil {
 		syscall.Close(q.fd) //nolint:errcheck // the first error counts
@@ -74,8 +89,8 @@ func (l *lab) delay(member string, by time.Duration, jitter bool) (undo func() e
 	return func() error { return l.undelay(member) }, nil
 }
 
-func rule(op string) []string {
-	return []string{"iptables", op, "INPUT", "-i", "eth0", "-j", "NFQUEUE", "--queue-num", "0", "--queue-bypass"}
+func (q *delayLine) iptables(op string) []string {
+	return slices.Concat([]string{"iptables", op, "INPUT", "-i", "eth0"}, q.rule, []string{"-j", "NFQUEUE", "--queue-num", "0", "--queue-bypass"})
 }
 
 func (l *lab) undelay(member string) error {
@@ -83,7 +98,9 @@ func (l *lab) undelay(member string) error {
 	defer l.mu.Unlock()
 	q := l.queues[member]
 	delete(l.queues, member)
-	err := run("", l.in(member, rule("-D")...)...)
+	close(q.letGo)
+	<-q.gone
+	err := run("", l.in(member, q.iptables("-D")...)...)
 	// Shutting the socket down does not wake a netlink reader; a deadline does.
 	q.stop()
 	return err
@@ -122,9 +139,13 @@ func (q *delayLine) configure() error {
 		return err
 	}
 	be32 := func(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
+	copied := append(be32(0), 1) // nothing of the packet
+	if q.first != "" {
+		copied = append(be32(1<<12), 2)
+	}
 	return errors.Join(
 		q.send(nfqConfig, attr(attrCommand, []byte{1, 0, 0, 0})),                                                   // bind
-		q.send(nfqConfig, attr(attrParams, append(be32(0), 1))),                                                    // copy nothing of the packet
+		q.send(nfqConfig, attr(attrParams, copied)),                                                                //
 		q.send(nfqConfig, attr(attrMaxLen, be32(queueLength))),                                                     //
 		q.send(nfqConfig, attr(attrMask, be32(flagGSO|flagFailOpen)), attr(attrFlags, be32(flagGSO|flagFailOpen))), // large segments as they are
 	)
@@ -164,15 +185,21 @@ func (q *delayLine) receive() {
 		case err != nil:
 			return
 		}
-		msgs, err := syscall.ParseNetlinkMessage(buf[:n])
+		msgs, err := syscall.ParseNetlinkMessage(buf[:(n+3)&^3]) // the kernel does not fill up the last one
 		if err != nil {
 			continue
 		}
 		now := time.Now()
 		for _, m := range msgs {
 			due := now.Add(q.delay)
-			if q.jitter {
+			switch {
+			case q.jitter:
 				due = now.Add(rand.N(q.delay)) //nolint:gosec // a fault, not a secret
+			case q.first == "":
+			case bytes.Contains(bytes.ToLower(m.Data), []byte(q.first)):
+				q.first = ""
+			default:
+				due = now
 			}
 			if m.Header.Type == nfqPacket && len(m.Data) >= 12 {
 				// The packet's number is in the first attribute, after nfgenmsg and the attribute's head.
@@ -185,11 +212,17 @@ func (q *delayLine) receive() {
 // release lets packets go when they are due, until there are no more.
 func (q *delayLine) release() {
 	var waiting []packet // the first one due is the last
-	open := true
+	letGo, gone, open := q.letGo, q.gone, true
 	for open || len(waiting) > 0 {
 		var due <-chan time.Time
-		if n := len(waiting); n > 0 {
+		switch n := len(waiting); {
+		case n > 0 && letGo == nil:
+			due = time.After(0)
+		case n > 0:
 			due = time.After(time.Until(waiting[n-1].due))
+		case letGo == nil && len(q.held) == 0 && gone != nil:
+			close(gone)
+			gone = nil
 		}
 		held := q.held
 		if !open {
@@ -201,6 +234,8 @@ func (q *delayLine) release() {
 				at, _ := slices.BinarySearchFunc(waiting, p, func(a, b packet) int { return b.due.Compare(a.due) })
 				waiting = slices.Insert(waiting, at, p)
 			}
+		case <-letGo:
+			letGo = nil
 		case <-due:
 			p := waiting[len(waiting)-1]
 			waiting = waiting[:len(waiting)-1]

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -186,13 +187,21 @@ func (w *world) heard(h *host, pairs []string) {
 
 // ask sends one HTTP request to a watcher; out is filled whatever the status.
 func (w *world) ask(ctx context.Context, h *host, method, path string, out any) (int, error) {
+	return w.askWith(ctx, h, method, path, nil, out)
+}
+
+// askWith is ask with a body, in JSON.
+func (w *world) askWith(ctx context.Context, h *host, method, path string, body io.Reader, out any) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(h.IP, httpPort)+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(h.IP, httpPort)+path, body)
 	if err != nil {
 		return 0, err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	if err != nil {
 		return 0, fmt.Errorf("ask %s for %s: %w", h.Name, path, err)
