@@ -41,12 +41,14 @@ func (c *client) write() {
 	})
 }
 
-// clientWrite is SET at the instance.
-func (in *instance) clientWrite(n int32, asked time.Duration) {
+// clientWrite is SET at the instance, and reports whether it was acknowledged at once.
+func (in *instance) clientWrite(n int32, asked time.Duration) bool {
 	w := in.w
 	switch {
 	case in.loading || !in.isMaster():
-		return // LOADING or READONLY
+		return false // LOADING or READONLY
+	case in.unwritten() != "":
+		return false
 	case w.now < in.pausedUntil:
 		inc := in.inc
 		in.pausedQ = append(in.pausedQ, func() {
@@ -54,10 +56,12 @@ func (in *instance) clientWrite(n int32, asked time.Duration) {
 				in.clientWrite(n, asked)
 			}
 		})
-		return
+		return false
 	}
 	in.add(90, n)
-	if w.now-asked < clientTimeout {
-		w.check.acknowledged(in, n)
+	if w.now-asked >= clientTimeout {
+		return false
 	}
+	w.check.acknowledged(in, n)
+	return true
 }

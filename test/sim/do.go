@@ -117,7 +117,7 @@ func (a *action) hasRead(o outcome) {
 			a.end(sentinel.OutcomeRefused, i, "runs anew since it was chosen")
 			return
 		}
-		if i.Role == sentinel.RoleMaster {
+		if i.Role == sentinel.RoleMaster && a.limited(i) {
 			a.end(sentinel.OutcomeOK, i, "already so")
 			return
 		}
@@ -136,11 +136,11 @@ func (a *action) hasRead(o outcome) {
 			return
 		}
 	case sentinel.OpUnfence:
-		if i.Role == sentinel.RoleMaster {
+		if i.Role == sentinel.RoleMaster && a.limited(i) {
 			a.end(sentinel.OutcomeOK, i, "already so")
 			return
 		}
-		if !i.Fenced() {
+		if !i.Fenced() && i.Role != sentinel.RoleMaster {
 			a.end(sentinel.OutcomeRefused, i, "not fenced")
 			return
 		}
@@ -224,6 +224,7 @@ func (a *action) land(late bool) (refused string) {
 			in.lastLate = w.now
 		}
 		if refused = in.noOne(); refused == "" {
+			in.limit(a.do)
 			in.rewrite(sentinel.Addr{})
 		}
 	case sentinel.OpUnfence:
@@ -232,6 +233,7 @@ func (a *action) land(late bool) (refused string) {
 	case sentinel.OpReplicate:
 		w.check.replicating(a, late)
 		if refused = in.replicaOf(a.do.To, a.sent); refused == "" {
+			in.limit(a.do)
 			in.rewrite(a.do.To)
 		}
 	case sentinel.OpFence:
@@ -248,6 +250,9 @@ func (a *action) land(late bool) (refused string) {
 		w.killClients(in)
 	case sentinel.OpAwait, sentinel.OpUnknown, sentinel.OpFindLimits, sentinel.OpSetLimits:
 	}
+	if refused == "" {
+		in.limit(a.do)
+	}
 	return refused
 }
 
@@ -257,6 +262,10 @@ func (a *action) verify() {
 	switch a.do.Op {
 	case sentinel.OpSetPing:
 		w.after(w.net.delay()+w.net.extra(a.wt.i), func() { a.end(sentinel.OutcomeOK, nil, "10") })
+		return
+	case sentinel.OpFindLimits:
+		found := a.in.limits.now.String()
+		w.after(w.net.delay()+w.net.extra(a.wt.i), func() { a.end(sentinel.OutcomeOK, nil, found) })
 		return
 	case sentinel.OpPauseWrites, sentinel.OpUnpause, sentinel.OpKillClients:
 		w.after(w.net.delay()+w.net.extra(a.wt.i), func() { a.end(sentinel.OutcomeOK, nil, "") })
@@ -278,6 +287,8 @@ func (a *action) verify() {
 				ok = i.Role == sentinel.RoleReplica && i.Master == a.do.To
 			case sentinel.OpFence:
 				ok = i.Fenced()
+			case sentinel.OpSetLimits:
+				ok = a.limited(i)
 			default:
 			}
 		}
@@ -289,10 +300,16 @@ func (a *action) verify() {
 	})
 }
 
+// limited reports whether an instance has the limits that the command sets, as far as
+// INFO tells.
+func (a *action) limited(i *sentinel.Info) bool {
+	return a.do.Limits == nil || i.Limited == a.do.Limits.Active()
+}
+
 // rewrite is CONFIG REWRITE.
 func (in *instance) rewrite(master sentinel.Addr) {
 	if in.w.boot == bootRewrite {
-		in.conf = master
+		in.conf, in.limits.file = master, in.limits.now
 	}
 }
 

@@ -68,7 +68,8 @@ func playSchedule(s faults.Schedule, tracing bool) *world {
 func (l *lab) round(r faults.Round) bool {
 	w := l.w
 	if r.Calm {
-		w.check.noBegin = "the round is calm"
+		// What was decided about the last round's faults may only be committed now.
+		w.check.noBegin, w.check.from = "the round is calm", w.now+slack
 	}
 	for _, e := range r.Events {
 		l.running++
@@ -85,7 +86,7 @@ func (l *lab) round(r faults.Round) bool {
 	if w.bad == "" && !w.until(labSteady, 50*time.Millisecond, w.settled) && !w.person() {
 		w.violate("not well %v after the last fault: %s; last refusal: %s", labSteady, w.unsettled(), w.check.lastRefusal)
 	}
-	w.check.noBegin = ""
+	w.check.noBegin, w.check.from = "", 0
 	return w.bad == "" && w.settled()
 }
 

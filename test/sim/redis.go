@@ -75,6 +75,7 @@ type instance struct {
 	queued                 []func() // what arrived while frozen
 	pausedUntil            time.Duration
 	pausedQ                []func()
+	limits                 limits
 
 	// ordered is when triwatch sent the order by which this one follows its master,
 	// negative if it follows on its own.
@@ -117,6 +118,10 @@ func (in *instance) start(b bootData) {
 	in.link, in.replicas, in.cached, in.everUp, in.downSince, in.backlog = nil, nil, false, false, -1, -1
 	in.pingPeriod, in.crons, in.pausedUntil, in.pausedQ, in.queued = 10, 0, 0, nil, nil
 	in.ordered, in.fencedAt = -1, -1
+	if b.fresh || in.w.boot != bootRewrite {
+		in.limits.file = w.found
+	}
+	in.limits = limits{now: in.limits.file, file: in.limits.file}
 	in.foreign = b.foreign
 	if in.master = (sentinel.Addr{}); !b.foreign {
 		in.master = in.bootMaster(b.fresh)
@@ -268,7 +273,7 @@ func (in *instance) isMaster() bool { return in.master.IsZero() }
 
 // writable reports whether a client's write would be acknowledged now.
 func (in *instance) writable() bool {
-	return in.up && !in.frozen && !in.loading && in.isMaster() && in.w.now >= in.pausedUntil
+	return in.up && !in.frozen && !in.loading && in.isMaster() && in.w.now >= in.pausedUntil && in.unwritten() == ""
 }
 
 // add appends to the stream, on a branch of this master's own.
@@ -308,6 +313,7 @@ func (in *instance) cronSoon(inc int, d time.Duration) {
 func (in *instance) cron() {
 	w := in.w
 	in.crons++
+	defer in.count()
 	if in.link == nil {
 		in.connect()
 	} else {
@@ -340,11 +346,17 @@ func (in *instance) info(full bool) *sentinel.Info {
 	if in.isMaster() {
 		i.Role, i.Offset = sentinel.RoleMaster, in.ds.offset()
 		for _, l := range in.replicas {
-			i.Replicas = append(i.Replicas, sentinel.Attached{Addr: l.dst.addr, Online: l.state == linkUp, Offset: l.ack})
+			i.Replicas = append(i.Replicas, sentinel.Attached{Addr: l.dst.addr, Online: l.state == linkUp, Offset: l.ack, Lag: l.lag()})
+		}
+		if in.limits.now.Active() {
+			i.Limited, i.Good = true, in.limits.good
 		}
 		return i
 	}
 	i.Role, i.Master, i.Offset = sentinel.RoleReplica, in.master, in.ds.offset()
+	if in.limits.now.Active() {
+		i.Limited, i.Good = true, in.limits.good
+	}
 	if !in.cached && (in.link == nil || in.link.state != linkUp) {
 		// slave_repl_offset is 1, and sentinel.ParseInfo looks at master_repl_offset then.
 		i.Offset = max(i.Offset, 1)

@@ -27,7 +27,8 @@ type link struct {
 	pumping  bool
 	srcGone  bool // found while loading
 	ack      int64
-	copied   dataset // what a full sync brings
+	ackAt    time.Duration // when the last one came
+	copied   dataset       // what a full sync brings
 	copiedID string
 	trying   bool
 }
@@ -90,7 +91,8 @@ func (l *link) psync() {
 	if l.partial() {
 		src.replicas = append(src.replicas, l)
 		l.state = linkUp
-		l.ack = dst.ds.offset()
+		l.ack, l.ackAt = dst.ds.offset(), l.w.now
+		src.count()
 		if l.w.tracing {
 			l.w.tracef("%s continues from %s at %d", dst, src, l.ack)
 		}
@@ -180,7 +182,8 @@ func (l *link) loaded() {
 		return
 	}
 	l.state = linkUp
-	l.ack = dst.ds.offset()
+	l.ack, l.ackAt = dst.ds.offset(), l.w.now
+	l.src.count()
 	dst.linked()
 	l.pump(0)
 	dst.check()
@@ -239,7 +242,7 @@ func (l *link) keepalive() {
 	case !l.current():
 		l.reset(l.w.net.delay())
 	case l.state == linkUp:
-		l.ack = l.dst.ds.offset()
+		l.acknowledge()
 	}
 }
 
@@ -278,6 +281,7 @@ func (in *instance) detach(l *link) {
 	for i, x := range in.replicas {
 		if x == l {
 			in.replicas = append(in.replicas[:i:i], in.replicas[i+1:]...)
+			in.count()
 			return
 		}
 	}

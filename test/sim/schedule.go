@@ -39,6 +39,7 @@ func classes() []class {
 		{name: "one watcher cut off", limit: 20 * time.Second, play: oneWatcherCutOff},
 		{name: "leaders in mid-plan", harsh: true, limit: 30 * time.Second, shape: loaded, play: leadersInMidPlan},
 		{name: "vetoed", harsh: true, limit: 50 * time.Second, shape: hooked, play: vetoed},
+		{name: "fenced", harsh: true, limit: 50 * time.Second, shape: withFence, play: fenced},
 	}
 }
 

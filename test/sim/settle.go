@@ -24,7 +24,7 @@ func (w *world) unsettled() string {
 	}
 	m := w.byID(c.Master.Instance)
 	if !m.writable() {
-		return fmt.Sprintf("%s is the master and cannot be written to (up=%v follows=%s)", m, m.up, m.master)
+		return fmt.Sprintf("%s is the master and cannot be written to (up=%v follows=%s) %s", m, m.up, m.master, m.unwritten())
 	}
 	if c.Lineage.RunID != m.runID {
 		return fmt.Sprintf("the run of %s is not recorded", m)
@@ -41,6 +41,9 @@ func (w *world) unsettled() string {
 		case c.Member(in.id) == nil:
 			return fmt.Sprintf("%s is not a member", in)
 		}
+	}
+	if why := w.unfenced(c); w.fence && why != "" {
+		return why
 	}
 	for _, wt := range w.watchers {
 		if !wt.running() || wt.applied != len(w.raft.log) || wt.state().Served() != c.Master {

@@ -69,7 +69,11 @@ func (wt *watcher) boot() {
 	if wt.snapshot > 0 {
 		wt.restore(wt.snapshot)
 	}
-	wt.step(sentinel.Wanted{Monitors: []sentinel.Command{w.monitor()}})
+	wanted := sentinel.Wanted{Monitors: []sentinel.Command{w.monitor()}}
+	if w.fence {
+		wanted.Fences = []string{name}
+	}
+	wt.step(wanted)
 }
 
 // monitor is what the watchers' file says. Born replicas follow nobody, so that only

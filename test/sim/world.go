@@ -28,7 +28,11 @@ type setup struct {
 	syncTime   time.Duration
 	priority0  int // instance with priority 0, -1 for none
 	// before is whether somebody is asked before automatic failovers.
-	before    sentinel.Before
+	before sentinel.Before
+	// fence is whether the watchers' file asks for it; found, the limits that every
+	// instance has of its own.
+	fence     bool
+	found     sentinel.MinReplicas
 	preferred int // instance with the lowest priority number, -1 for none
 }
 
