@@ -24,14 +24,26 @@ redis:
 demo: redis build ## Watch a master die and a replica take over (ARGS="--handover", ARGS="--keep")
 	@bin/triwatch demo $(ARGS)
 
+# Clients of Sentinel that were written elsewhere, for the tests.
+CLIENTS = test/process/testdata/clients
+.PHONY: clients
+clients: $(CLIENTS)/node_modules/.package-lock.json
+	@test/need redis-py python3-redis 'python3 -c "import redis" || /usr/bin/python3 -c "import redis"'
+
+$(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
+	@test/need node nodejs
+	@test/need npm npm
+	npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 .PHONY: test
-test: redis ## Run all tests that need nothing installed by hand (about 10 minutes)
+test: redis clients ## Run all tests that need nothing installed by hand (about 10 minutes)
 	@test/need redis-sentinel redis-sentinel
 	$(GO) vet ./...
 	$(GO) test -timeout 20m -parallel 4 ./...
 
 .PHONY: race
-race: redis ## Run the tests under the race detector
+race: redis clients ## Run the tests under the race detector
 	$(GO) test -race -timeout 30m -parallel 4 ./...
 
 .PHONY: sim
