@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type masterCheck struct {
 	Name      string       `json:"name"`
 	Quorum    int          `json:"quorum"`
 	Instances []reachCheck `json:"instances"`
+	secure    *tls.Config
 	// Choice says who would be promoted if the master died now.
 	Choice   string   `json:"choice"`
 	Warnings []string `json:"warnings,omitempty"`
@@ -89,6 +91,10 @@ func checkFile(ctx context.Context, out io.Writer, path string, asJSON bool) err
 	if err != nil {
 		return err
 	}
+	secure, err := app.ToRedis(f)
+	if err != nil {
+		return err
+	}
 	r := fileCheck{File: path, Watchers: n, Warnings: []string{}, Masters: []masterCheck{}}
 	if opt.PeersUnknown {
 		r.Warnings = append(r.Warnings, "the file names no other watcher: with --peers (or TRIWATCH_PEERS) the quorum can be compared with their number")
@@ -97,7 +103,7 @@ func checkFile(ctx context.Context, out io.Writer, path string, asJSON bool) err
 		r.Warnings = append(r.Warnings, w.String())
 	}
 	for _, m := range f.Masters {
-		mc := checkMaster(ctx, m)
+		mc := checkMaster(ctx, m, secure)
 		for _, i := range mc.Instances {
 			r.Problems += len(i.Problems)
 			if i.Error != "" {
@@ -121,9 +127,9 @@ func checkFile(ctx context.Context, out io.Writer, path string, asJSON bool) err
 
 // checkMaster reaches a master, the replicas that it or the file names, and
 // chooses among them as a failover would.
-func checkMaster(ctx context.Context, m conf.Master) masterCheck {
+func checkMaster(ctx context.Context, m conf.Master, secure *tls.Config) masterCheck {
 	creds := redisio.Credentials{User: m.AuthUser, Password: m.AuthPass}
-	mc := masterCheck{Name: m.Name, Quorum: m.Quorum}
+	mc := masterCheck{Name: m.Name, Quorum: m.Quorum, secure: secure}
 	at := sentinel.Addr{Host: m.Host, Port: m.Port}
 	info, _ := mc.reach(ctx, at, creds)
 	seen := []sentinel.Addr{at}
@@ -168,7 +174,7 @@ func checkMaster(ctx context.Context, m conf.Master) masterCheck {
 }
 
 func (mc *masterCheck) reach(ctx context.Context, a sentinel.Addr, creds redisio.Credentials) (*sentinel.Info, *sentinel.Rights) {
-	found, err := redisio.Check(ctx, a, creds)
+	found, err := redisio.Check(ctx, a, creds, mc.secure)
 	if w := found.BootWarning(sentinel.BootUnknown); err == nil && w != "" {
 		found.Warnings = append(found.Warnings, w)
 	}

@@ -23,12 +23,13 @@ func directives() map[string]directive {
 	addGlobal(t)
 	addNamed(t)
 	addOwn(t)
+	addTLS(t)
 	addIgnored(t)
 	return t
 }
 
 func addServer(t map[string]directive) {
-	t["port"] = directive{"port NUMBER", 1, 1, func(p *parser, l line) { p.port(l, l.args[0], &p.file.Port) }, nil}
+	t["port"] = directive{"port NUMBER", 1, 1, func(p *parser, l line) { p.portOrNone(l, &p.file.Port) }, nil}
 	t["bind"] = directive{"bind ADDRESS...", 1, -1, func(p *parser, l line) {
 		for _, a := range l.args {
 			if !printable(a) {

@@ -150,6 +150,7 @@ func (p *parser) run() {
 		}
 	}
 	p.checkAccess()
+	p.checkTLS()
 }
 
 func (p *parser) noSuchMaster(l line) {
@@ -174,8 +175,6 @@ func (p *parser) unknown(l line) {
 		p.fail(l, "the word after \"sentinel\" is missing, for example: sentinel monitor NAME HOST PORT QUORUM")
 	case l.key == "include":
 		p.fail(l, "include is not supported, put the lines of the included file here instead")
-	case strings.HasPrefix(l.key, "tls-"):
-		p.fail(l, "TLS is not supported yet, and the setting is not ignored because connections would go unencrypted; take the line out if that is acceptable")
 	case l.key == "aclfile":
 		p.fail(l, "ACL files are not supported, and the setting is not ignored because it may limit access; use requirepass instead")
 	case l.key == "rename-command":

@@ -89,8 +89,10 @@ func (w Warning) String() string { return position(w.File, w.Line, w.Text) + ": 
 type File struct {
 	// Name is the name given to Parse.
 	Name string
-	// Port is where the Sentinel protocol is served.
+	// Port is where the Sentinel protocol is served without TLS; 0 is nowhere.
 	Port int
+	// TLS is what the tls-* lines say.
+	TLS TLS
 	// Binds are the addresses of the last `bind` line as written: "*" is every address of IPv4, "-" in front of one means that it
 	// may be unavailable. Empty means that the file has no such line, and Sentinel listens on all addresses.
 	Binds []string

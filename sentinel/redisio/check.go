@@ -2,6 +2,7 @@ package redisio
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strconv"
@@ -70,11 +71,15 @@ func (f Findings) BootWarning(boots sentinel.Boot) string {
 // Check reaches one instance without changing anything and says what would keep
 // triwatch from watching or moving it. The error is set if it cannot be reached or
 // gives no INFO. How an instance is started cannot be asked: what BootWarning says
-// depends on what is known of that otherwise, and is not among the Warnings.
-func Check(ctx context.Context, addr sentinel.Addr, c Credentials) (Findings, error) {
+// depends on what is known of that otherwise, and is not among the Warnings. secure is nil
+// for a connection without TLS.
+func Check(ctx context.Context, addr sentinel.Addr, c Credentials, secure *tls.Config) (Findings, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	nc, err := new(net.Dialer).DialContext(ctx, "tcp", addr.String())
+	if err == nil {
+		nc, err = secured(ctx, nc, addr, secure)
+	}
 	if err != nil {
 		return Findings{}, fmt.Errorf("reach %s: %w", addr, err)
 	}

@@ -16,7 +16,7 @@ func TestCheckFindsNothingWrongWithASoundReplica(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range []*redisproc.Server{master, replica} {
-		found, err := redisio.Check(t.Context(), addrOf(s), redisio.Credentials{})
+		found, err := redisio.Check(t.Context(), addrOf(s), redisio.Credentials{}, nil)
 		if err != nil || len(found.Problems)+len(found.Warnings) != 0 || found.Info.Role == sentinel.RoleUnknown {
 			t.Errorf("%+v %v", found, err)
 		}
@@ -32,7 +32,7 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		Args:      []string{"--replica-priority", "0", "--replica-read-only", "no", "--replica-announced", "no"},
 	})
 	ask(t, s, "ACL", "SETUSER", "watch", "on", ">pw", "&*", "+ping", "+info", "+acl", "+config|get", "+subscribe")
-	found, err := redisio.Check(t.Context(), addrOf(s), redisio.Credentials{User: "watch", Password: "pw"})
+	found, err := redisio.Check(t.Context(), addrOf(s), redisio.Credentials{User: "watch", Password: "pw"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestCheckWarnsOfMastersThatBootAsOneWithLess(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := redis(t, redisproc.Options{Args: c.args})
-			found, err := redisio.Check(t.Context(), addrOf(s), redisio.Credentials{})
+			found, err := redisio.Check(t.Context(), addrOf(s), redisio.Credentials{}, nil)
 			if err != nil || found.Keeps != c.keeps || found.ConfigFile != "" {
 				t.Fatalf("%+v %v", found, err)
 			}
@@ -96,11 +96,11 @@ func TestCheckWarnsOfMastersThatBootAsOneWithLess(t *testing.T) {
 
 func TestCheckSaysWhyItCannotReachAnInstance(t *testing.T) {
 	s := redis(t, redisproc.Options{Password: "pw"})
-	if _, err := redisio.Check(t.Context(), addrOf(s), redisio.Credentials{Password: "no"}); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
+	if _, err := redisio.Check(t.Context(), addrOf(s), redisio.Credentials{Password: "no"}, nil); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
 		t.Errorf("error is %v", err)
 	}
 	s.Kill()
-	if _, err := redisio.Check(t.Context(), addrOf(s), redisio.Credentials{}); err == nil || !strings.Contains(err.Error(), "refused") {
+	if _, err := redisio.Check(t.Context(), addrOf(s), redisio.Credentials{}, nil); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("error is %v", err)
 	}
 }

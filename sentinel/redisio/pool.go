@@ -2,7 +2,9 @@ package redisio
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -32,6 +34,9 @@ type Options struct {
 	ClientName string
 	// Dialer makes the connections; nil is net.Dialer. Its context has a deadline.
 	Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+	// TLS wraps every connection; nil does not. The handshake is part of the dial, and
+	// of its time.
+	TLS *tls.Config
 }
 
 // Pool probes the instances of all masters of one watcher and writes to them. All
@@ -192,7 +197,24 @@ func (p *Pool) spawn(f func()) bool {
 func (p *Pool) dial(ctx context.Context, addr sentinel.Addr, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return p.opt.Dialer(ctx, "tcp", addr.String()) // net.OpError names the address
+	nc, err := p.opt.Dialer(ctx, "tcp", addr.String()) // net.OpError names the address
+	if err != nil {
+		return nil, err
+	}
+	return secured(ctx, nc, addr, p.opt.TLS)
+}
+
+// secured makes the handshake of TLS on a new connection, if there is to be one.
+func secured(ctx context.Context, nc net.Conn, addr sentinel.Addr, c *tls.Config) (net.Conn, error) {
+	if c == nil {
+		return nc, nil
+	}
+	t := tls.Client(nc, c)
+	if err := t.HandshakeContext(ctx); err != nil {
+		nc.Close() //nolint:errcheck // the first error counts
+		return nil, fmt.Errorf("TLS handshake with %s: %w", addr, err)
+	}
+	return t, nil
 }
 
 func (p *Pool) now() sentinel.Time { return p.opt.Clock() }

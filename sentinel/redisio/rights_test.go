@@ -28,7 +28,7 @@ func TestDocumentedUserLacksNothing(t *testing.T) {
 	if got := r.rights(0); len(got.Missing) != 0 || got.Unsure || got.ReadOnly != sentinel.SettingOn {
 		t.Errorf("found %+v", got)
 	}
-	found, err := redisio.Check(t.Context(), addrOf(s), us)
+	found, err := redisio.Check(t.Context(), addrOf(s), us, nil)
 	if err != nil || len(found.Problems)+len(found.Warnings) != 0 {
 		t.Errorf("check: %+v %v", found, err)
 	}

@@ -48,7 +48,7 @@ func TestWhoMayDoAllLacksNothingOnAnyVersion(t *testing.T) {
 		if len(got.Missing) != 0 || got.ReadOnly != sentinel.SettingOn || got.Unsure || got.User != "triwatch" {
 			t.Errorf("found %+v", got)
 		}
-		found, err := redisio.Check(t.Context(), p.addr(), us)
+		found, err := redisio.Check(t.Context(), p.addr(), us, nil)
 		if err != nil || len(found.Problems)+len(found.Warnings) != 0 {
 			t.Errorf("check: %+v %v", found, err)
 		}
@@ -97,7 +97,7 @@ func TestWhatTheUserMayNotSendIsFoundOnAnyVersion(t *testing.T) {
 		if got := r.rights(0); !slices.Equal(lacks(got), want) || got.Unsure {
 			t.Errorf("lacks %v, unsure %t", lacks(got), got.Unsure)
 		}
-		found, err := redisio.Check(t.Context(), p.addr(), us)
+		found, err := redisio.Check(t.Context(), p.addr(), us, nil)
 		if err != nil || len(found.Problems) != 1 || !strings.Contains(found.Problems[0], "user triwatch may not send REPLICAOF") {
 			t.Errorf("check: %+v %v", found, err)
 		}
@@ -180,7 +180,7 @@ func TestReplicaReadOnlyOfAMasterIsFoundOnAnyVersion(t *testing.T) {
 		if got := r.rights(0); got.ReadOnly != sentinel.SettingOff {
 			t.Errorf("found %+v", got)
 		}
-		found, err := redisio.Check(t.Context(), p.addr(), us)
+		found, err := redisio.Check(t.Context(), p.addr(), us, nil)
 		if err != nil || len(found.Problems) != 1 || !strings.Contains(found.Problems[0], "replica-read-only is off") {
 			t.Errorf("check: %+v %v", found, err)
 		}

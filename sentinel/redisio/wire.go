@@ -70,7 +70,11 @@ func (w *wire) Close() error {
 // network has lost so far are not sent again, so that a write whose outcome is
 // unknown lands now or never.
 func (w *wire) abandon() {
-	if c, ok := w.Conn.(interface{ SetLinger(int) error }); ok {
+	nc := w.Conn
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = t.NetConn()
+	}
+	if c, ok := nc.(interface{ SetLinger(int) error }); ok {
 		c.SetLinger(0) //nolint:errcheck // a connection that is gone sends nothing either
 	}
 }
@@ -129,7 +133,8 @@ func greetingOf(b []byte) string {
 }
 
 func endedByPeer(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) ||
+	// The last is an end without the goodbye of TLS.
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED)
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/triwatch/triwatch/test/certs"
 	"github.com/triwatch/triwatch/test/proc"
 	"github.com/triwatch/triwatch/test/redisproc"
 	"github.com/triwatch/triwatch/test/trio"
@@ -37,7 +39,8 @@ type player struct {
 	mu     sync.Mutex
 	acked  []int
 	reads  int
-	errors []string
+	errors []string // every one once, if it comes again and again
+	last   string
 }
 
 func (p *player) key(n int) string { return p.name + ":" + strconv.Itoa(n) }
@@ -59,9 +62,12 @@ func (p *player) said(line string) {
 		p.acked = append(p.acked, n)
 	case "read":
 		p.reads++
-	case "moved":
-	default:
-		p.errors = append(p.errors, line)
+	default: // moved as well
+		if line == p.last {
+			return
+		}
+		p.last = line
+		p.errors = append(p.errors, time.Now().UTC().Format("15:04:05.000 ")+line)
 	}
 }
 
@@ -107,8 +113,12 @@ func (r *rig) program(called string, resp int, argv ...string) *player {
 		at = append(at, node{"127.0.0.1", w.Port})
 	}
 	p := &player{name: called}
-	js, err := json.Marshal(map[string]any{"sentinels": at, "name": name, "prefix": called, "resp": resp, "password": redisPassword,
-		"sentinelUser": appUser, "sentinelPassword": appPassword})
+	c := map[string]any{"sentinels": at, "name": name, "prefix": called, "resp": resp, "password": redisPassword,
+		"sentinelUser": appUser, "sentinelPassword": appPassword}
+	if f := r.access.TLS; f != nil {
+		c["tls"] = map[string]string{"ca": f.CA, "cert": f.Cert, "key": f.Key}
+	}
+	js, err := json.Marshal(c)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -142,6 +152,9 @@ func (r *rig) program(called string, resp int, argv ...string) *player {
 func (r *rig) goRedis(cluster bool) *player {
 	o := &redis.FailoverOptions{MasterName: name, SentinelAddrs: r.trio.Addrs(), SentinelUsername: appUser, SentinelPassword: appPassword,
 		Password: redisPassword, ReadTimeout: oneCommand, RouteRandomly: cluster}
+	if f := r.access.TLS; f != nil {
+		o.TLSConfig = f.Client
+	}
 	if cluster {
 		c := redis.NewFailoverClusterClient(o)
 		r.t.Cleanup(func() { c.Close() }) //nolint:errcheck // nothing is pending
@@ -160,8 +173,12 @@ func (r *rig) goRedis(cluster bool) *player {
 // other.
 func (r *rig) shell() *player {
 	asked := 0
+	options := []string{"--no-auth-warning"}
+	if f := r.access.TLS; f != nil {
+		options = append(options, "--tls", "--cacert", f.CA, "--cert", f.Cert, "--key", f.Key)
+	}
 	cli := func(ctx context.Context, args ...string) (string, error) {
-		out, err := exec.CommandContext(ctx, "redis-cli", append([]string{"--no-auth-warning"}, args...)...).CombinedOutput()
+		out, err := exec.CommandContext(ctx, "redis-cli", slices.Concat(options, args)...).CombinedOutput()
 		text := strings.TrimSpace(string(out))
 		if err != nil {
 			return "", fmt.Errorf("%w: %s", err, text)
@@ -256,7 +273,7 @@ func (r *rig) goOn(all []*player, what string) {
 			if a < acked+30 || n <= reads {
 				p.mu.Lock()
 				defer p.mu.Unlock()
-				return fmt.Errorf("%d writes, %d reads from replicas since; its last words: %q", a-acked, n-reads, p.errors[max(0, len(p.errors)-3):])
+				return fmt.Errorf("%d writes, %d reads from replicas since; its last words: %q", a-acked, n-reads, p.errors[max(0, len(p.errors)-40):])
 			}
 			return nil
 		}); err != nil {
@@ -292,40 +309,74 @@ func (r *rig) holds(s *redisproc.Server, keys []string) error {
 // handover, after a failover, and after one from a master that is silent and closes no
 // connection; with passwords on both ports, and reads from replicas.
 func TestClientsOfOthers(t *testing.T) {
+	scenario(t, func(t *T) { clientsOfOthers(t, nil) })
+}
+
+// The same where there is no connection without TLS: to Redis, to the watchers, between
+// replicas and between watchers; and everybody has to show a certificate.
+func TestClientsOfOthersUnderTLS(t *testing.T) {
 	scenario(t, func(t *T) {
-		r := start(t, setup{redis: redisproc.Options{Password: redisPassword},
-			conf: "sentinel auth-pass " + name + " " + redisPassword + "\nuser " + appUser + " on >" + appPassword + " ~* &* +@all\n"})
-		all := r.clientsOfOthers()
-		r.goOn(all, "at the start")
-		first := r.next(func(*redisproc.Server) { r.handover(r.follower()) })
-		r.goOn(all, "after a handover")
-		kept := keys(all)
-		if err := r.holds(first, kept); err != nil {
+		files, err := certs.Make(t.TempDir())
+		if err != nil {
 			t.Fatal(err)
 		}
-		r.steady(2)
-		r.settled("1")
-		for _, s := range r.others(first) {
-			r.wait("all is replicated", func() error { return r.holds(s, kept) })
-		}
-		second := r.next((*redisproc.Server).Kill)
-		r.goOn(all, "after a failover")
-		if err := r.holds(second, kept); err != nil {
+		clientsOfOthers(t, files)
+	})
+}
+
+func clientsOfOthers(t *T, files *certs.Files) {
+	r := start(t, setup{redis: redisproc.Options{Password: redisPassword, TLS: files},
+		conf: "sentinel auth-pass " + name + " " + redisPassword + "\nuser " + appUser + " on >" + appPassword + " ~* &* +@all\n"})
+	all := r.clientsOfOthers()
+	r.goOn(all, "at the start")
+	first := r.next(func(*redisproc.Server) { r.asked(r.follower(), "SENTINEL", "FAILOVER", name) })
+	r.goOn(all, "after a handover")
+	kept := keys(all)
+	if err := r.holds(first, kept); err != nil {
+		t.Fatal(err)
+	}
+	r.steady(2)
+	r.settled("1")
+	for _, s := range r.others(first) {
+		r.wait("all is replicated", func() error { return r.holds(s, kept) })
+	}
+	if files != nil {
+		if err := files.Renew(); err != nil { // connections from now on show another certificate
 			t.Fatal(err)
 		}
-		r.back(first)
-		r.steady(2)
-		third := r.next(func(s *redisproc.Server) {
-			if err := s.Freeze(); err != nil {
-				t.Fatal(err)
-			}
-		})
-		r.goOn(all, "after a failover from a master that is frozen")
-		if err := second.Thaw(); err != nil {
+	}
+	second := r.next((*redisproc.Server).Kill)
+	r.goOn(all, "after a failover")
+	if err := r.holds(second, kept); err != nil {
+		t.Fatal(err)
+	}
+	r.back(first)
+	r.steady(2)
+	third := r.next(func(s *redisproc.Server) {
+		if err := s.Freeze(); err != nil {
 			t.Fatal(err)
 		}
-		r.follows(second, third)
-		r.goOn(all, "when it is back")
+	})
+	r.goOn(all, "after a failover from a master that is frozen")
+	if err := second.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	r.follows(second, third)
+	r.goOn(all, "when it is back")
+}
+
+// asked asks a watcher until it says OK.
+func (r *rig) asked(w *trio.Watcher, words ...string) {
+	r.t.Helper()
+	c := w.Client()
+	defer c.Close() //nolint:errcheck // only read from
+	args := make([]any, len(words))
+	for i, s := range words {
+		args[i] = s
+	}
+	r.wait(strings.Join(words, " ")+" is granted", func() error {
+		cmd := redis.NewStatusCmd(r.t.Context(), args...)
+		return c.Process(r.t.Context(), cmd)
 	})
 }
 

@@ -44,7 +44,7 @@ func brought(t *T, s setup, edit func(r *rig, i int, o *redisproc.Options), conf
 	if conf != nil {
 		lines += conf(r)
 	}
-	o := trio.Options{Binary: program, Dir: dir, Size: s.watchers, Args: s.args, Conf: lines}
+	o := trio.Options{Binary: program, Dir: dir, Size: s.watchers, Args: s.args, Conf: lines, TLS: s.redis.TLS}
 	for range s.watchers {
 		o.Ports = append(o.Ports, given.watcher(t))
 	}

@@ -72,7 +72,11 @@ func (s *Server) logSince(offset int64, text string) bool {
 
 // Do sends one command on a connection of its own and returns the reply; an error reply is a Reply of kind Error, not an error. It takes at most a second.
 func (s *Server) Do(ctx context.Context, args ...string) (wire.Reply, error) {
-	c, err := wire.Dial(ctx, s.Addr(), wire.Options{User: s.opts.User, Password: s.opts.Password, Timeout: askTimeout})
+	o := wire.Options{User: s.opts.User, Password: s.opts.Password, Timeout: askTimeout}
+	if s.opts.TLS != nil {
+		o.TLS = s.opts.TLS.Client
+	}
+	c, err := wire.Dial(ctx, s.Addr(), o)
 	if err != nil {
 		return wire.Reply{}, fmt.Errorf("ask redis at %s: %w", s.Addr(), err)
 	}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/triwatch/triwatch/test/certs"
 )
 
 // Options say what to start. The zero value is a redis-server without persistence on a free port in a temporary directory.
@@ -23,6 +25,8 @@ type Options struct {
 	User string
 	// UserRules are User's rules; empty is "~* &* +@all".
 	UserRules string
+	// TLS makes the port one under TLS, and the master's too; nil does not.
+	TLS *certs.Files
 	// Args come last on the command line, for example "--appendonly", "yes".
 	Args []string
 	// SentinelConf is the text of a sentinel.conf: not empty, it makes the process a Sentinel. A text without a port line gets one.
@@ -49,8 +53,16 @@ func (o Options) validate() error {
 // serverArgs is the command line of a redis-server.
 func (o Options) serverArgs(dir string, port int) []string {
 	args := []string{
-		"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--logfile", "", "--daemonize", "no",
+		"--bind", "127.0.0.1", "--dir", dir, "--logfile", "", "--daemonize", "no",
 		"--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0",
+	}
+	if o.TLS == nil {
+		args = append(args, "--port", strconv.Itoa(port))
+	} else {
+		args = append(args, "--port", "0", "--tls-port", strconv.Itoa(port))
+		for _, l := range o.TLS.Lines() {
+			args = append(args, "--"+l[0], l[1])
+		}
 	}
 	if i := strings.LastIndexByte(o.ReplicaOf, ':'); i >= 0 {
 		args = append(args, "--replicaof", o.ReplicaOf[:i], o.ReplicaOf[i+1:])

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/triwatch/triwatch/test/certs"
 	"github.com/triwatch/triwatch/test/proc"
 )
 
@@ -34,6 +35,8 @@ type Options struct {
 	Args []string
 	// Ports are the watchers' Sentinel ports; empty is any free ones.
 	Ports []int
+	// TLS makes them, and all connections, ports under TLS; nil does not.
+	TLS *certs.Files
 }
 
 // Trio is a set of watchers that were started together.
@@ -157,7 +160,14 @@ func (w *Watcher) write() error {
 	if err := os.MkdirAll(w.Dir, 0o750); err != nil {
 		return fmt.Errorf("prepare watcher %s: %w", w.Name, err)
 	}
-	text := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\n%s\n", w.Port, w.Dir, w.trio.opt.Conf)
+	ports := fmt.Sprintf("port %d\n", w.Port)
+	if c := w.trio.opt.TLS; c != nil {
+		ports = fmt.Sprintf("port 0\ntls-port %d\n", w.Port)
+		for _, l := range c.Lines() {
+			ports += l[0] + " " + l[1] + "\n"
+		}
+	}
+	text := fmt.Sprintf("%sbind 127.0.0.1\ndir %s\n%s\n", ports, w.Dir, w.trio.opt.Conf)
 	if err := os.WriteFile(w.Conf(), []byte(text), 0o600); err != nil {
 		return fmt.Errorf("prepare watcher %s: %w", w.Name, err)
 	}
@@ -204,8 +214,11 @@ func (w *Watcher) Tail(lines int) string {
 
 // Client returns a client for the watcher's Sentinel protocol that never retries.
 func (w *Watcher) Client() *redis.SentinelClient {
-	return redis.NewSentinelClient(&redis.Options{Addr: w.Addr(), MaxRetries: -1, DialTimeout: time.Second, ReadTimeout: 2 * time.Second, Protocol: 2,
-		DisableIdentity: true})
+	o := &redis.Options{Addr: w.Addr(), MaxRetries: -1, DialTimeout: time.Second, ReadTimeout: 2 * time.Second, Protocol: 2, DisableIdentity: true}
+	if c := w.trio.opt.TLS; c != nil {
+		o.TLSConfig = c.Client
+	}
+	return redis.NewSentinelClient(o)
 }
 
 // MasterAddr asks the watcher for the master's address.

@@ -7,6 +7,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -20,6 +21,7 @@ import (
 	"github.com/triwatch/triwatch/cmd/triwatch/httpapi"
 	"github.com/triwatch/triwatch/cmd/triwatch/httpapi/metrics"
 	"github.com/triwatch/triwatch/cmd/triwatch/notify"
+	"github.com/triwatch/triwatch/cmd/triwatch/tlsfiles"
 	"github.com/triwatch/triwatch/election"
 	"github.com/triwatch/triwatch/sentinel"
 	"github.com/triwatch/triwatch/sentinel/conf"
@@ -37,6 +39,7 @@ type App struct {
 	machine  *machine
 	run      *runner.Runner
 	pool     *redisio.Pool
+	tls      *tlsfiles.Source // nil without TLS
 	resp     *resp.Server
 	http     *httpapi.Server
 	registry *prometheus.Registry
@@ -94,13 +97,17 @@ func New(opt Options, log *zap.Logger) (*App, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find data directory %s: %w", r.DataDir, err)
 	}
+	if a.tls, err = r.secure(log.Named("tls")); err != nil {
+		return nil, err
+	}
 	a.node, err = election.New(a.electionConfig(dir), a.machine)
 	if err != nil {
 		return nil, err
 	}
 	a.undo = append(a.undo, teardown{"election", a.node.Stop})
 	clock := func() sentinel.Time { return time.Since(a.started) }
-	a.pool = redisio.New(redisio.Options{Logger: log.Named("redis"), Clock: clock, Emit: func(ev sentinel.InputEvent) { a.run.Input(ev) }, ClientName: "triwatch"})
+	a.pool = redisio.New(redisio.Options{Logger: log.Named("redis"), Clock: clock, Emit: func(ev sentinel.InputEvent) { a.run.Input(ev) }, ClientName: "triwatch",
+		TLS: a.toRedis()})
 	a.setCredentials(r.File)
 	if err := a.makeNotifier(); err != nil {
 		return a, err
@@ -120,6 +127,9 @@ func (a *App) electionConfig(dir string) election.Config {
 	r := a.opt
 	c := election.Config{Dir: dir, Bind: r.RaftAddr, Advertise: r.advertise, Peers: r.Peers, Secret: r.secret, Logger: a.log.Named("election"),
 		OnMessage: func(from election.ID, b []byte) { a.run.Message(sentinel.WatcherID(from), b) }}
+	if a.tls != nil && r.File.TLS.Replication {
+		c.TLS = a.tls.Peers()
+	}
 	if k := r.Kube; k != nil {
 		m := k.Members
 		c.Record, c.TLS, c.Discover, c.Expect, c.Gone, c.Announce = m.Record(), m.TLS(), m.Discover, k.Watchers, m.Gone, m.Announce
@@ -141,6 +151,14 @@ func (a *App) makeServers() error {
 	}
 	a.users = a.resp.Users()
 	return a.makeHTTP()
+}
+
+// toRedis is how connections to Redis are made, nil without TLS.
+func (a *App) toRedis() *tls.Config {
+	if a.tls == nil || !a.opt.File.TLS.Replication {
+		return nil
+	}
+	return a.tls.Redis()
 }
 
 // ID is this watcher's identity.
@@ -197,10 +215,13 @@ func (a *App) start(ctx context.Context) error {
 	// Every port first: one that is in use is said before anything else happens.
 	var lc net.ListenConfig
 	var listeners []net.Listener
-	for _, addr := range a.opt.bind {
+	for _, addr := range slices.Concat(a.opt.bind, a.opt.bindTLS) {
 		ln, err := lc.Listen(ctx, "tcp", addr)
 		if err != nil {
 			return fmt.Errorf("listen for Sentinel clients: %w", err)
+		}
+		if slices.Contains(a.opt.bindTLS, addr) {
+			ln = tls.NewListener(ln, a.tls.Port())
 		}
 		listeners = append(listeners, ln)
 		a.after("sentinel listener", func(context.Context) error { return ignoreClosed(ln.Close()) })
@@ -235,7 +256,7 @@ func (a *App) start(ctx context.Context) error {
 			}
 		})
 	}
-	a.log.Info("watcher started", zap.String("id", string(a.ID())), zap.Strings("sentinel", a.opt.bind), zap.String("peers", a.node.Addr()),
+	a.log.Info("watcher started", zap.String("id", string(a.ID())), zap.Strings("sentinel", slices.Concat(a.opt.bind, a.opt.bindTLS)), zap.String("peers", a.node.Addr()),
 		zap.String("http", a.opt.HTTPAddr), zap.Strings("others", a.opt.Peers), zap.Int("masters", len(a.opt.File.Masters)))
 	return nil
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,7 +12,10 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/triwatch/triwatch/cmd/triwatch/httpapi"
+	"github.com/triwatch/triwatch/cmd/triwatch/tlsfiles"
 	"github.com/triwatch/triwatch/sentinel"
 	"github.com/triwatch/triwatch/sentinel/conf"
 )
@@ -65,6 +69,7 @@ type Options struct {
 type resolved struct {
 	Options
 	bind      []string // Sentinel listeners
+	bindTLS   []string // those under TLS
 	advertise string   // peers' address that others dial
 	secret    []byte
 	announce  sentinel.Addr
@@ -87,28 +92,29 @@ func (o Options) resolve() (resolved, error) {
 		case "::*":
 			b = "::"
 		}
-		r.bind = append(r.bind, net.JoinHostPort(b, strconv.Itoa(f.Port)))
+		r.listen(b)
 		if host == "" {
 			host = b
 		}
 	}
-	if len(r.bind) == 0 {
-		r.bind = []string{net.JoinHostPort("", strconv.Itoa(f.Port))}
+	if len(f.Binds) == 0 {
+		r.listen("")
 	}
-	if f.Port+HTTPPortOffset > 65535 && (r.HTTPAddr == "" || r.RaftAddr == "") {
-		return r, fmt.Errorf("%s: port %d leaves no room for the peers' port (+%d) and the HTTP port (+%d): set --raft-addr and --http-addr", f.Name, f.Port, PeerPortOffset, HTTPPortOffset)
+	main, base := f.MainPort(), f.BasePort()
+	if max(main, base)+HTTPPortOffset > 65535 && (r.HTTPAddr == "" || r.RaftAddr == "") {
+		return r, fmt.Errorf("%s: port %d leaves no room for the peers' port (+%d) and the HTTP port (+%d): set --raft-addr and --http-addr", f.Name, max(main, base), PeerPortOffset, HTTPPortOffset)
 	}
 	if r.RaftAddr == "" {
-		r.RaftAddr = net.JoinHostPort(host, strconv.Itoa(f.Port+PeerPortOffset))
+		r.RaftAddr = net.JoinHostPort(host, strconv.Itoa(main+PeerPortOffset))
 	}
 	if r.HTTPAddr == "" {
-		r.HTTPAddr = net.JoinHostPort("127.0.0.1", strconv.Itoa(f.Port+HTTPPortOffset))
+		r.HTTPAddr = net.JoinHostPort("127.0.0.1", strconv.Itoa(base+HTTPPortOffset))
 	}
 	if err := r.addresses(host); err != nil {
 		return r, err
 	}
 	if r.DataDir == "" {
-		r.DataDir = filepath.Join(cmpOr(f.Dir, "."), "triwatch-"+strconv.Itoa(f.Port))
+		r.DataDir = filepath.Join(cmpOr(f.Dir, "."), "triwatch-"+strconv.Itoa(base))
 	}
 	if o.PeerSecretFile != "" {
 		b, err := os.ReadFile(o.PeerSecretFile)
@@ -120,6 +126,38 @@ func (o Options) resolve() (resolved, error) {
 		}
 	}
 	return r, errors.Join(r.checkQuorums(), f.CheckScripts(), o.Outside.check(f))
+}
+
+// listen adds the Sentinel ports on one host.
+func (r *resolved) listen(host string) {
+	if p := r.File.Port; p != 0 {
+		r.bind = append(r.bind, net.JoinHostPort(host, strconv.Itoa(p)))
+	}
+	if p := r.File.TLS.Port; p != 0 {
+		r.bindTLS = append(r.bindTLS, net.JoinHostPort(host, strconv.Itoa(p)))
+	}
+}
+
+// secure reads the files of TLS; nil without TLS.
+func (r *resolved) secure(log *zap.Logger) (*tlsfiles.Source, error) {
+	if t := r.File.TLS; t.Port == 0 && !t.Replication {
+		return nil, nil
+	}
+	s, err := tlsfiles.New(r.File.TLS, r.File.Dir, log)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.File.Name, err)
+	}
+	return s, nil
+}
+
+// ToRedis is how connections to the Redis of a file's masters are made, nil without TLS.
+func ToRedis(f *conf.File) (*tls.Config, error) {
+	r := resolved{Options: Options{File: f}}
+	s, err := r.secure(zap.NewNop())
+	if err != nil || s == nil || !f.TLS.Replication {
+		return nil, err
+	}
+	return s.Redis(), nil
 }
 
 // Validate checks options as New does, without opening anything, and returns how
@@ -146,7 +184,7 @@ func (r *resolved) addresses(host string) error {
 		own = outward()
 	}
 	r.advertise = net.JoinHostPort(own, raftPort)
-	r.announce = sentinel.Addr{Host: own, Port: f.Port}
+	r.announce = sentinel.Addr{Host: own, Port: f.MainPort()}
 	if f.AnnouncePort != 0 {
 		r.announce.Port = f.AnnouncePort
 	}

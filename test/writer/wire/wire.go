@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -92,6 +93,8 @@ type Options struct {
 	User, Password string
 	// Timeout bounds the dial and every single read and write; 0 means no bound beside the context's while dialling.
 	Timeout time.Duration
+	// TLS is for a port under TLS; nil is for one without.
+	TLS *tls.Config
 }
 
 // Conn is one connection.
@@ -108,6 +111,14 @@ func Dial(ctx context.Context, addr string, o Options) (*Conn, error) {
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
+	}
+	if o.TLS != nil {
+		t := tls.Client(conn, o.TLS)
+		if err := t.HandshakeContext(ctx); err != nil {
+			conn.Close() //nolint:errcheck // the first error counts
+			return nil, fmt.Errorf("TLS handshake with %s: %w", addr, err)
+		}
+		conn = t
 	}
 	c := &Conn{conn: conn, r: bufio.NewReaderSize(conn, 4096), timeout: o.Timeout}
 	if o.Password == "" {

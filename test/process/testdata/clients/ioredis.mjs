@@ -1,5 +1,5 @@
 import Redis from 'ioredis';
-import { config, play, say } from './common.mjs';
+import { config, over, play, say, tls } from './common.mjs';
 
 const client = (role) => new Redis({
   sentinels: config.sentinels.map((s) => ({ host: s.host, port: s.port })),
@@ -8,14 +8,16 @@ const client = (role) => new Redis({
   sentinelUsername: config.sentinelUser,
   sentinelPassword: config.sentinelPassword,
   password: config.password,
+  ...(tls && { tls, sentinelTLS: tls, enableTLSForSentinelMode: true }),
   // Subscribes to +switch-master on every watcher.
   failoverDetector: true,
-  enableOfflineQueue: true,
   maxRetriesPerRequest: 20,
-  retryStrategy: () => 20,
-  sentinelRetryStrategy: () => 20,
   reconnectOnError: (err) => (err.message.startsWith('READONLY') ? 2 : false),
-}).on('error', (err) => say('error', err.message));
+})
+  .on('error', (err) => say('error', err.message))
+  // ioredis 5 gives up for good if +switch-master comes while it is asking for the master,
+  // which it does a moment after it has lost the connection.
+  .on('end', function again() { if (!over()) this.connect().catch((err) => say('error', err.message)); });
 
 const master = client('master');
 const replica = client('slave');

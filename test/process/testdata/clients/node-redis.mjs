@@ -1,12 +1,13 @@
 import { createSentinel } from '@redis/client';
-import { config, play, say } from './common.mjs';
+import { config, play, say, tls } from './common.mjs';
 
+const socket = tls && { tls: true, ...tls };
 const sentinel = await createSentinel({
   name: config.name,
   RESP: config.resp,
   sentinelRootNodes: config.sentinels,
-  sentinelClientOptions: { RESP: config.resp, username: config.sentinelUser, password: config.sentinelPassword },
-  nodeClientOptions: { RESP: config.resp, password: config.password },
+  sentinelClientOptions: { RESP: config.resp, username: config.sentinelUser, password: config.sentinelPassword, socket },
+  nodeClientOptions: { RESP: config.resp, password: config.password, socket },
   masterPoolSize: 1,
   replicaPoolSize: 1,
   scanInterval: 1000,

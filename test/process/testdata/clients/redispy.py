@@ -20,10 +20,14 @@ def ended():
 
 def main():
     config = json.loads(sys.argv[1])
-    options = {"socket_timeout": 1, "socket_connect_timeout": 1, "password": config["password"]}
+    options = {"socket_timeout": 1, "socket_connect_timeout": 1}
+    if "tls" in config:
+        tls = config["tls"]
+        options.update(ssl=True, ssl_ca_certs=tls["ca"], ssl_certfile=tls["cert"], ssl_keyfile=tls["key"])
     sentinel = Sentinel(
         [(s["host"], s["port"]) for s in config["sentinels"]],
-        sentinel_kwargs={"socket_timeout": 1, "username": config["sentinelUser"], "password": config["sentinelPassword"]},
+        sentinel_kwargs={"username": config["sentinelUser"], "password": config["sentinelPassword"], **options},
+        password=config["password"],
         **options,
     )
     master, replica = sentinel.master_for(config["name"]), sentinel.slave_for(config["name"])
