@@ -128,7 +128,7 @@ func checkFile(ctx context.Context, out io.Writer, path string, asJSON bool) err
 // checkMaster reaches a master, the replicas that it or the file names, and
 // chooses among them as a failover would.
 func checkMaster(ctx context.Context, m conf.Master, secure *tls.Config) masterCheck {
-	creds := redisio.Credentials{User: m.AuthUser, Password: m.AuthPass}
+	creds := redisio.Credentials{User: m.AuthUser, Password: m.AuthPass, Renamed: redisio.NewRenames(m.RenamedCommands)}
 	mc := masterCheck{Name: m.Name, Quorum: m.Quorum, secure: secure}
 	at := sentinel.Addr{Host: m.Host, Port: m.Port}
 	info, _ := mc.reach(ctx, at, creds)

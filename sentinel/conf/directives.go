@@ -144,7 +144,6 @@ func addNamed(t map[string]directive) {
 			m.RenamedCommands = map[string]string{}
 		}
 		m.RenamedCommands[l.args[1]] = l.args[2]
-		p.warn(l, "not used yet, Redis must have the command under its own name")
 	})
 	add("master-reboot-down-after-period", "MILLISECONDS", 1, func(p *parser, m *Master, l line) {
 		if p.millis(l, l.args[1], 0, &m.MasterRebootDownAfter) {

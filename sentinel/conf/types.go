@@ -62,8 +62,9 @@ type Master struct {
 	// before File.CheckScripts.
 	NotificationScript   string
 	ClientReconfigScript string
-	// RenamedCommands and MasterRebootDownAfter are kept but not used yet; each gives a Warning.
-	RenamedCommands       map[string]string
+	// RenamedCommands are the names that commands have in the instances' configuration, by their own.
+	RenamedCommands map[string]string
+	// MasterRebootDownAfter is kept but not used yet; it gives a Warning.
 	MasterRebootDownAfter time.Duration
 	// Line is the line number of the `sentinel monitor` line, for messages.
 	Line int

@@ -20,8 +20,12 @@ const (
 )
 
 // Credentials are what AUTH is given. An empty user is the default user, an empty
-// password is no AUTH at all.
-type Credentials struct{ User, Password string }
+// password is no AUTH at all. Renamed belongs to them: it is what a master's
+// configuration says of how to speak to its instances.
+type Credentials struct {
+	User, Password string
+	Renamed        Renames
+}
 
 // link is one connection on which commands are sent, one at a time.
 type link struct {
@@ -46,7 +50,7 @@ func newLink(nc net.Conn, addr sentinel.Addr, c Credentials, name string) *link 
 // read and write time-outs are off (-2): the wire's deadline is set once per
 // exchange instead of twice by go-redis.
 func newClient(w *wire, addr sentinel.Addr, c Credentials, buffer int) *redis.Client {
-	return redis.NewClient(&redis.Options{
+	client := redis.NewClient(&redis.Options{
 		Addr:     addr.String(),
 		Dialer:   once(w),
 		Username: c.User,
@@ -72,6 +76,10 @@ func newClient(w *wire, addr sentinel.Addr, c Credentials, buffer int) *redis.Cl
 			Mode: maintnotifications.ModeDisabled,
 		},
 	})
+	if c.Renamed != "" {
+		client.AddHook(c.Renamed.hook())
+	}
+	return client
 }
 
 // close frees the connection. Only the goroutine that uses the link calls it;

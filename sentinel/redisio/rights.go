@@ -71,12 +71,12 @@ func demands() []demand {
 
 // path is the command as "client|kill", or "client" where the server knows nothing of
 // subcommands.
-func (d demand) path(subcommands bool) string {
+func (d demand) path(subcommands bool, renamed Renames) string {
 	name := strings.ToLower(d.cmd[0])
 	if subcommands && (name == "client" || name == "config") {
-		return name + "|" + strings.ToLower(d.cmd[1])
+		return renamed.of(name) + "|" + strings.ToLower(d.cmd[1])
 	}
-	return name
+	return renamed.of(name)
 }
 
 // deaf are the questions that the server does not let us ask. They are asked once per
@@ -137,8 +137,8 @@ func (l *link) inquire(ctx context.Context, pipe redis.Pipeliner) *inquiry {
 	case l.deaf.acl:
 	case seven:
 		for _, d := range q.demands {
-			args := []any{"ACL", "DRYRUN", l.user()}
-			for _, a := range d.cmd {
+			args := []any{"ACL", "DRYRUN", l.user(), l.creds.Renamed.of(d.cmd[0])}
+			for _, a := range d.cmd[1:] {
 				args = append(args, a)
 			}
 			q.dry = append(q.dry, pipe.Do(ctx, args...))
@@ -149,7 +149,7 @@ func (l *link) inquire(ctx context.Context, pipe redis.Pipeliner) *inquiry {
 	if q.dry == nil && !l.deaf.command {
 		args := []any{"COMMAND", "INFO"}
 		for _, d := range q.demands {
-			args = append(args, d.path(seven))
+			args = append(args, d.path(seven, l.creds.Renamed))
 		}
 		q.commands = pipe.Do(ctx, args...)
 	}
@@ -291,6 +291,6 @@ func (q *inquiry) readUser(found []verdict) {
 		if i < len(infos) {
 			categories = categoriesOf(infos[i])
 		}
-		found[i] = weighRules(rules, d.path(true), categories)
+		found[i] = weighRules(rules, d.path(true, ""), categories)
 	}
 }

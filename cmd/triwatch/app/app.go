@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -169,7 +170,7 @@ func (a *App) ID() sentinel.WatcherID { return sentinel.WatcherID(a.node.ID()) }
 func (a *App) setCredentials(f *conf.File) {
 	creds := map[string]redisio.Credentials{}
 	for _, m := range f.Masters {
-		creds[m.Name] = redisio.Credentials{User: m.AuthUser, Password: m.AuthPass}
+		creds[m.Name] = redisio.Credentials{User: m.AuthUser, Password: m.AuthPass, Renamed: redisio.NewRenames(m.RenamedCommands)}
 	}
 	a.mu.Lock()
 	for name, o := range a.options {
@@ -180,10 +181,27 @@ func (a *App) setCredentials(f *conf.File) {
 		if v, ok := o["auth-pass"]; ok {
 			c.Password = v
 		}
+		c.Renamed = a.renames(f, name, o)
 		creds[name] = c
 	}
 	a.mu.Unlock()
 	a.replaceCredentials(creds)
+}
+
+// renames are the names of commands by a file and by what clients have set, which counts.
+func (a *App) renames(f *conf.File, name string, o sentinel.Options) redisio.Renames {
+	names := map[string]string{}
+	if m, ok := f.Master(name); ok {
+		for old, to := range m.RenamedCommands {
+			names[strings.ToLower(old)] = to
+		}
+	}
+	for option, to := range o {
+		if old, ok := strings.CutPrefix(option, "rename-command "); ok {
+			names[old] = to
+		}
+	}
+	return redisio.NewRenames(names)
 }
 
 // replaceCredentials gives redisio all users and passwords, by master.
