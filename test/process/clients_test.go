@@ -28,6 +28,8 @@ const (
 	appUser, appPassword, redisPassword = "app", "app-secret", "redis-secret"
 	// oneCommand is how long a client may wait for one command.
 	oneCommand = time.Second
+	// clientLimit is longer than any of them waits before it asks for the master again.
+	clientLimit = 3 * waitLimit
 )
 
 // player is a client that writes keys with its name and reads them from replicas.
@@ -268,7 +270,7 @@ func (r *rig) goOn(all []*player, what string) {
 	for _, p := range all {
 		acked, reads := p.count()
 		began := time.Now()
-		if err := trio.Wait(r.t.Context(), waitLimit, func() error {
+		if err := trio.Wait(r.t.Context(), clientLimit, func() error {
 			a, n := p.count()
 			if a < acked+30 || n <= reads {
 				p.mu.Lock()

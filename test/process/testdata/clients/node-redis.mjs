@@ -1,7 +1,10 @@
 import { createSentinel } from '@redis/client';
 import { config, play, say, tls } from './common.mjs';
 
-const socket = tls && { tls: true, ...tls };
+// With its own strategy node-redis 5 tries for ever to reach an instance that died while it
+// was connecting to it, and asks for the master no more until then.
+const reconnectStrategy = (retries) => (retries < 5 ? 100 : new Error('not reached'));
+const socket = { reconnectStrategy, ...(tls && { tls: true, ...tls }) };
 const sentinel = await createSentinel({
   name: config.name,
   RESP: config.resp,
