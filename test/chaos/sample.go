@@ -33,9 +33,10 @@ func (w *world) observe(ctx context.Context, h *host) {
 		}
 		defer conn.Close() //nolint:errcheck // it is given up
 		for ctx.Err() == nil {
-			life, foreign, _ := h.status()
+			life, foreign, up := h.status()
 			s, err := w.look(conn, h, life, foreign)
-			if after, strange, _ := h.status(); after != life || strange != foreign {
+			// The next one may answer before its life is counted.
+			if after, strange, still := h.status(); after != life || strange != foreign || !up || !still {
 				return fmt.Errorf("%s has another life", h.Name)
 			}
 			if err != nil {
