@@ -52,18 +52,15 @@ func (o Options) validate() error {
 
 // serverArgs is the command line of a redis-server.
 func (o Options) serverArgs(dir string, port int) []string {
-	args := []string{
-		"--bind", "127.0.0.1", "--dir", dir, "--logfile", "", "--daemonize", "no",
-		"--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0",
-	}
-	if o.TLS == nil {
-		args = append(args, "--port", strconv.Itoa(port))
-	} else {
-		args = append(args, "--port", "0", "--tls-port", strconv.Itoa(port))
+	args := []string{"--port", strconv.Itoa(port)} // first: Binary may be a script that looks for it there
+	if o.TLS != nil {
+		args = []string{"--port", "0", "--tls-port", strconv.Itoa(port)}
 		for _, l := range o.TLS.Lines() {
 			args = append(args, "--"+l[0], l[1])
 		}
 	}
+	args = append(args, "--bind", "127.0.0.1", "--dir", dir, "--logfile", "", "--daemonize", "no",
+		"--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0")
 	if i := strings.LastIndexByte(o.ReplicaOf, ':'); i >= 0 {
 		args = append(args, "--replicaof", o.ReplicaOf[:i], o.ReplicaOf[i+1:])
 	}
