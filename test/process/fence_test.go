@@ -109,9 +109,12 @@ func TestOldMasterIsFencedBeforeAnythingElse(t *testing.T) {
 			}
 			return nil
 		})
-		if rec := r.onlyPlan("failover", "1"); rec.Fenced || rec.Notes[len(rec.Notes)-1].What != "old master" {
-			t.Fatalf("history does not say that the old master was seen again: %+v", rec.Notes)
-		}
+		r.wait("history says that the old master was seen again", func() error {
+			if rec := r.onlyPlan("failover", "1"); rec.Fenced || rec.Notes[len(rec.Notes)-1].What != "old master" {
+				return fmt.Errorf("fenced=%v %+v", rec.Fenced, rec.Notes)
+			}
+			return nil
+		})
 	})
 }
 

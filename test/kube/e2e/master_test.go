@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -77,8 +79,15 @@ func (s *scene) evicted() {
 	l := s.begin()
 	name := before.Master.Current.Name
 	body := fmt.Sprintf(`{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":%q,"namespace":%q}}`, name, s.Namespace)
-	_, err := s.KubectlInput(s.ctx, body, "create", "--raw", "/api/v1/namespaces/"+s.Namespace+"/pods/"+name+"/eviction", "-f", "-")
-	s.do(err)
+	// As kubectl drain does, until the budget has heard that the pods before are replaced.
+	s.do(lab.Wait(s.ctx, patience, "the eviction to be granted", func(ctx context.Context) (string, error) {
+		_, err := s.KubectlInput(ctx, body, "create", "--raw", "/api/v1/namespaces/"+s.Namespace+"/pods/"+name+"/eviction", "-f", "-")
+		if err != nil && strings.Contains(err.Error(), "TooManyRequests") {
+			return err.Error(), nil
+		}
+		s.do(err)
+		return "", nil
+	}))
 	s.moved(before)
 	s.well(3)
 	s.lossless(s.end("evicted", l))
