@@ -78,6 +78,8 @@ type parser struct {
 	errs   []*Error
 
 	protectedMode *line // the last `protected-mode yes`
+	tlsNeeded     *line // the last line that needs certificates
+	noPort        line  // the last `port 0` or `tls-port 0`
 }
 
 func (p *parser) fail(l line, format string, args ...any) {

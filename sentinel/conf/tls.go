@@ -22,9 +22,6 @@ type TLS struct {
 	Replication bool
 	// Protocols are "TLSv1.2" and "TLSv1.3"; empty allows both.
 	Protocols []string
-
-	needed *line // the line that needs certificates
-	none   line  // "port 0"
 }
 
 // MainPort is the port of the Sentinel protocol that others are told: the one under TLS if
@@ -65,7 +62,7 @@ func addTLS(t map[string]directive) {
 	}, nil}
 	t["tls-replication"] = directive{"tls-replication yes|no", 1, 1, func(p *parser, l line) {
 		if p.yesNo(l, &p.file.TLS.Replication); p.file.TLS.Replication {
-			p.file.TLS.needed = &l
+			p.tlsNeeded = &l
 		}
 	}, nil}
 	t["tls-protocols"] = directive{`tls-protocols "TLSv1.2 TLSv1.3"`, 1, 1, func(p *parser, l line) {
@@ -90,12 +87,12 @@ func addTLS(t map[string]directive) {
 // portOrNone reads a port that may be 0, for none.
 func (p *parser) portOrNone(l line, into *int) {
 	if l.args[0] == "0" {
-		*into, p.file.TLS.none = 0, l
+		*into, p.noPort = 0, l
 		return
 	}
 	p.port(l, l.args[0], into)
 	if strings.HasPrefix(l.key, "tls-") {
-		p.file.TLS.needed = &l
+		p.tlsNeeded = &l
 	}
 }
 
@@ -103,10 +100,10 @@ func (p *parser) portOrNone(l line, into *int) {
 func (p *parser) checkTLS() {
 	c := &p.file.TLS
 	if p.file.Port == 0 && c.Port == 0 {
-		p.fail(c.none, "without a port and a tls-port no client could connect")
+		p.fail(p.noPort, "without a port and a tls-port no client could connect")
 		return
 	}
-	l := c.needed
+	l := p.tlsNeeded
 	if l == nil {
 		return
 	}

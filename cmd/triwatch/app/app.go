@@ -108,7 +108,7 @@ func New(opt Options, log *zap.Logger) (*App, error) {
 	a.undo = append(a.undo, teardown{"election", a.node.Stop})
 	clock := func() sentinel.Time { return time.Since(a.started) }
 	a.pool = redisio.New(redisio.Options{Logger: log.Named("redis"), Clock: clock, Emit: func(ev sentinel.InputEvent) { a.run.Input(ev) }, ClientName: "triwatch",
-		TLS: a.toRedis()})
+		TLS: a.tls.Redis()})
 	a.setCredentials(r.File)
 	if err := a.makeNotifier(); err != nil {
 		return a, err
@@ -127,10 +127,7 @@ func New(opt Options, log *zap.Logger) (*App, error) {
 func (a *App) electionConfig(dir string) election.Config {
 	r := a.opt
 	c := election.Config{Dir: dir, Bind: r.RaftAddr, Advertise: r.advertise, Peers: r.Peers, Secret: r.secret, Logger: a.log.Named("election"),
-		OnMessage: func(from election.ID, b []byte) { a.run.Message(sentinel.WatcherID(from), b) }}
-	if a.tls != nil && r.File.TLS.Replication {
-		c.TLS = a.tls.Peers()
-	}
+		OnMessage: func(from election.ID, b []byte) { a.run.Message(sentinel.WatcherID(from), b) }, TLS: a.tls.Peers()}
 	if k := r.Kube; k != nil {
 		m := k.Members
 		c.Record, c.TLS, c.Discover, c.Expect, c.Gone, c.Announce = m.Record(), m.TLS(), m.Discover, k.Watchers, m.Gone, m.Announce
@@ -154,14 +151,6 @@ func (a *App) makeServers() error {
 	return a.makeHTTP()
 }
 
-// toRedis is how connections to Redis are made, nil without TLS.
-func (a *App) toRedis() *tls.Config {
-	if a.tls == nil || !a.opt.File.TLS.Replication {
-		return nil
-	}
-	return a.tls.Redis()
-}
-
 // ID is this watcher's identity.
 func (a *App) ID() sentinel.WatcherID { return sentinel.WatcherID(a.node.ID()) }
 
@@ -170,7 +159,7 @@ func (a *App) ID() sentinel.WatcherID { return sentinel.WatcherID(a.node.ID()) }
 func (a *App) setCredentials(f *conf.File) {
 	creds := map[string]redisio.Credentials{}
 	for _, m := range f.Masters {
-		creds[m.Name] = redisio.Credentials{User: m.AuthUser, Password: m.AuthPass, Renamed: redisio.NewRenames(m.RenamedCommands)}
+		creds[m.Name] = redisio.Credentials{User: m.AuthUser, Password: m.AuthPass, Renamed: renames(f, m.Name, nil)}
 	}
 	a.mu.Lock()
 	for name, o := range a.options {
@@ -181,7 +170,7 @@ func (a *App) setCredentials(f *conf.File) {
 		if v, ok := o["auth-pass"]; ok {
 			c.Password = v
 		}
-		c.Renamed = a.renames(f, name, o)
+		c.Renamed = renames(f, name, o)
 		creds[name] = c
 	}
 	a.mu.Unlock()
@@ -189,7 +178,7 @@ func (a *App) setCredentials(f *conf.File) {
 }
 
 // renames are the names of commands by a file and by what clients have set, which counts.
-func (a *App) renames(f *conf.File, name string, o sentinel.Options) redisio.Renames {
+func renames(f *conf.File, name string, o sentinel.Options) redisio.Renames {
 	names := map[string]string{}
 	if m, ok := f.Master(name); ok {
 		for old, to := range m.RenamedCommands {

@@ -154,10 +154,7 @@ func (r *resolved) secure(log *zap.Logger) (*tlsfiles.Source, error) {
 func ToRedis(f *conf.File) (*tls.Config, error) {
 	r := resolved{Options: Options{File: f}}
 	s, err := r.secure(zap.NewNop())
-	if err != nil || s == nil || !f.TLS.Replication {
-		return nil, err
-	}
-	return s.Redis(), nil
+	return s.Redis(), err
 }
 
 // Validate checks options as New does, without opening anything, and returns how

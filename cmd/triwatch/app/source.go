@@ -136,7 +136,7 @@ func (s source) reach(ctx context.Context, v sentinel.View) []httpapi.Reached {
 	var wg sync.WaitGroup
 	for n, i := range v.Instances {
 		wg.Go(func() {
-			f, err := redisio.Check(ctx, i.Addr, creds, s.a.toRedis())
+			f, err := redisio.Check(ctx, i.Addr, creds, s.a.tls.Redis())
 			if w := f.BootWarning(i.Boots); err == nil && w != "" {
 				f.Warnings = append(f.Warnings, w)
 			}

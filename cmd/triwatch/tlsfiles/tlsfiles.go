@@ -91,11 +91,21 @@ func (s *Source) Port() *tls.Config {
 	}}
 }
 
-// Redis is the configuration for connections to Redis.
-func (s *Source) Redis() *tls.Config { return s.dialing(x509.ExtKeyUsageServerAuth) }
+// Redis is the configuration for connections to Redis, nil if they are made without TLS.
+// A nil Source has none.
+func (s *Source) Redis() *tls.Config {
+	if s == nil || !s.conf.Replication {
+		return nil
+	}
+	return s.dialing(x509.ExtKeyUsageServerAuth)
+}
 
-// Peers is the configuration of both ends of connections between watchers.
+// Peers is the configuration of both ends of connections between watchers, nil as that of
+// Redis is.
 func (s *Source) Peers() *tls.Config {
+	if s == nil || !s.conf.Replication {
+		return nil
+	}
 	c := s.dialing(x509.ExtKeyUsageAny)
 	c.ClientAuth = tls.RequireAnyClientCert // VerifyConnection looks at it
 	c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.current().server, nil }
