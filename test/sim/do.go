@@ -223,19 +223,13 @@ func (a *action) land(late bool) (refused string) {
 		if late && !in.isMaster() {
 			in.lastLate = w.now
 		}
-		if refused = in.noOne(); refused == "" {
-			in.limit(a.do)
-			in.rewrite(sentinel.Addr{})
-		}
+		refused = in.noOne()
 	case sentinel.OpUnfence:
 		w.check.unfencing(a, late)
 		refused = in.noOne()
 	case sentinel.OpReplicate:
 		w.check.replicating(a, late)
-		if refused = in.replicaOf(a.do.To, a.sent); refused == "" {
-			in.limit(a.do)
-			in.rewrite(a.do.To)
-		}
+		refused = in.replicaOf(a.do.To, a.sent)
 	case sentinel.OpFence:
 		refused = in.replicaOf(sentinel.FenceAddr, a.sent)
 	case sentinel.OpSetPing:
@@ -250,10 +244,14 @@ func (a *action) land(late bool) (refused string) {
 		w.killClients(in)
 	case sentinel.OpAwait, sentinel.OpUnknown, sentinel.OpFindLimits, sentinel.OpSetLimits:
 	}
-	if refused == "" {
-		in.limit(a.do)
+	if refused != "" {
+		return refused
 	}
-	return refused
+	in.limit(a.do)
+	if a.do.Op == sentinel.OpPromote || a.do.Op == sentinel.OpReplicate {
+		in.rewrite(a.do.To)
+	}
+	return ""
 }
 
 // verify is the INFO after the write.
