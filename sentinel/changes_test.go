@@ -183,3 +183,12 @@ func TestChangeThatIsNotCommittedIsAnswered(t *testing.T) {
 	c.ask(4, monitorCarts(6379))
 	c.answered(4, sentinel.OutcomeNotLeader, "")
 }
+
+// Who asks for what is possible in a moment is told to ask again.
+func TestChangeThatIsPossibleSoonIsToBeAskedForAgain(t *testing.T) {
+	c := newClerk(t)
+	c.ask(1, monitorCarts(6379))
+	p := c.proposed[0]
+	c.step(sentinel.Proposed{Master: p.Master, Type: p.Type, Result: sentinel.OutcomeRefused, Soon: true})
+	c.answered(1, sentinel.OutcomeRefused, sentinel.CodeUnheard)
+}

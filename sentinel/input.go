@@ -159,6 +159,8 @@ type (
 		Type   CommandType
 		Result Outcome
 		Detail string
+		// Soon is set where nothing was written and the same may be possible in a moment.
+		Soon bool
 	}
 
 	// Request is a person's or a client's wish. It is answered by an Answer action

@@ -226,30 +226,32 @@ func (r *Router) applyLevel(c Command) {
 	}
 }
 
-// WhyNot says why commands of a level are not proposed, "" if they are.
-func (r *Router) WhyNot(level int) string {
+// WhyNot says why commands of a level are not proposed, "" if they are. soon is set where
+// that may be over in a moment: a watcher is silent, which has just come perhaps, or the
+// level is about to be raised without waiting.
+func (r *Router) WhyNot(level int) (why string, soon bool) {
 	if level <= LevelFloor {
 		// In use before levels were committed: whoever has said that it does not know them
 		// is waited for, and nobody else.
 		for _, id := range r.voters {
 			if s, ok := r.levels.said[id]; ok && s.level < level {
-				return fmt.Sprintf("watcher %.8s runs an older build (level %d, this needs %d): upgrade it first", id, s.level, level)
+				return fmt.Sprintf("watcher %.8s runs an older build (level %d, this needs %d): upgrade it first", id, s.level, level), false
 			}
 		}
-		return ""
+		return "", false
 	}
 	if level <= r.Level() {
-		return ""
+		return "", false
 	}
 	for _, id := range slices.Sorted(slices.Values(r.voters)) {
 		switch k := r.knownLevel(id); {
 		case k == 0:
-			return fmt.Sprintf("it needs level %d of all watchers, and %.8s has not said lately which level it knows", level, id)
+			return fmt.Sprintf("it needs level %d of all watchers, and %.8s has not said lately which level it knows", level, id), true
 		case k < level && id == r.me:
-			return fmt.Sprintf("it needs level %d, and this watcher is kept at level %d", level, k)
+			return fmt.Sprintf("it needs level %d, and this watcher is kept at level %d", level, k), false
 		case k < level:
-			return fmt.Sprintf("watcher %.8s runs an older build (level %d, this needs %d): upgrade it first", id, k, level)
+			return fmt.Sprintf("watcher %.8s runs an older build (level %d, this needs %d): upgrade it first", id, k, level), false
 		}
 	}
-	return fmt.Sprintf("it needs level %d, and the level is about to be raised from %d: try again in %v", level, r.Level(), levelSettle)
+	return fmt.Sprintf("it needs level %d, and the level is about to be raised from %d: try again in %v", level, r.Level(), levelSettle), r.levels.empty
 }

@@ -34,6 +34,9 @@ const (
 	CodeKnown     = "KNOWN"     // it was so already
 	CodeRemoved   = "REMOVED"   // the same, for a remove
 	CodeInvalid   = "INVALID"   // a setting cannot work
+	// CodeUnheard: nothing was changed, and the same can be asked again in a moment, when
+	// the watchers have heard of each other what they can do.
+	CodeUnheard = "UNHEARD"
 )
 
 // Settings are changes to a Config. Zero fields change nothing.
@@ -238,7 +241,11 @@ func (r *Router) change(ev InputEvent, wall time.Time) (out []Action, mine bool)
 		if c == nil || c.Type != ev.Type || c.Master != ev.Master {
 			return nil, false
 		}
-		out = []Action{r.answerChange(ev.Result, "", ev.Detail)}
+		code := ""
+		if ev.Soon {
+			code = CodeUnheard
+		}
+		out = []Action{r.answerChange(ev.Result, code, ev.Detail)}
 		return append(out, r.nextChange(wall)...), c.Type != CmdConfigure && c.Type != CmdMembers
 	}
 	return nil, false

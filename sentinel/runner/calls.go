@@ -21,10 +21,6 @@ type result struct {
 	Views  []sentinel.View  `json:"views"`
 }
 
-// CodeUnheard is the code of an answer to a request that can be sent again in a moment,
-// when the leader has said hello.
-const CodeUnheard = "UNHEARD"
-
 // registryLevel is the level from which on watchers change the registry on request.
 const registryLevel = 3
 
@@ -52,7 +48,7 @@ func (r *Runner) Request(ctx context.Context, q sentinel.Request) (sentinel.Answ
 		switch h, ok := r.Heard()[leader]; {
 		case !q.Kind.Registry():
 		case !ok:
-			r.answer(sentinel.Answer{ID: id, Result: sentinel.OutcomeNotLeader, Code: CodeUnheard, Detail: "the leader has not said yet what it can do"})
+			r.answer(sentinel.Answer{ID: id, Result: sentinel.OutcomeNotLeader, Code: sentinel.CodeUnheard, Detail: "the leader has not said yet what it can do"})
 			return
 		case h.Level < registryLevel:
 			r.answer(sentinel.Answer{ID: id, Result: sentinel.OutcomeRefused, Detail: "the leader runs an older build that cannot do that: upgrade it first"})

@@ -43,10 +43,10 @@ func (r *Runner) propose(c sentinel.Command) {
 		return
 	}
 	if c.Type != sentinel.CmdLevel {
-		if why := r.router.WhyNot(c.Level); why != "" {
+		if why, soon := r.router.WhyNot(c.Level); why != "" {
 			// A watcher that meets a command it does not know stops acting.
 			r.Input(sentinel.Proposed{Master: c.Master, Epoch: c.Epoch, Type: c.Type, Result: sentinel.OutcomeRefused,
-				Detail: string(c.Type) + " is not possible now: " + why})
+				Detail: string(c.Type) + " is not possible now: " + why, Soon: soon})
 			return
 		}
 	}

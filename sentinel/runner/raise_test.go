@@ -77,7 +77,7 @@ func TestCommandAboveTheCommittedLevelIsRefusedWithTheReason(t *testing.T) {
 		if len(r.proposed) != n {
 			t.Fatal("it was proposed")
 		}
-		if why := r.router.WhyNot(sentinel.CommandLevel); !strings.Contains(why, "watcher c runs an older build (level 2") {
+		if why, _ := r.router.WhyNot(sentinel.CommandLevel); !strings.Contains(why, "watcher c runs an older build (level 2") {
 			t.Fatalf("the reason is %q", why)
 		}
 	})
@@ -107,5 +107,33 @@ func TestAWatcherKeptAtALevelKeepsAllThere(t *testing.T) {
 		if r.Knows() != 3 || !strings.Contains(r.sent("*"), `"level":3`) {
 			t.Fatalf("says that it knows %d of level %d", r.Knows(), r.Level())
 		}
+	})
+}
+
+// Whoever asks for something new in the first moments, before all watchers have greeted
+// the leader, is told that it will be possible soon; the leader greets at once.
+func TestWhatNeedsALevelIsPossibleSoonAfterTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.Stop()
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		time.Sleep(helloPeriod / 4)
+		synctest.Wait()
+		hellos := strings.Count(r.sent("*"), `{"h":`)
+		r.lead(ctx)
+		if n := strings.Count(r.sent("*"), `{"h":`); n != hellos+1 {
+			t.Fatalf("%d hellos when it began to lead, %d before", n, hellos)
+		}
+		ask := func(wantCode string) {
+			t.Helper()
+			a, err := r.Request(ctx, sentinel.Request{Master: "orders", Kind: sentinel.RequestRemove})
+			if err != nil || a.Code != wantCode {
+				t.Fatalf("answered %+v (%v), want the code %q", a, err, wantCode)
+			}
+		}
+		ask(sentinel.CodeUnheard)
+		r.greet(t, helloPeriod, map[sentinel.WatcherID]int{"b": sentinel.CommandLevel, "c": 2})
+		ask("") // an older build does not pass by itself
 	})
 }

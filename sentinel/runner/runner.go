@@ -177,6 +177,7 @@ func (r *Runner) Lead(ctx context.Context, term uint64) {
 			return
 		}
 		r.lead = ctx
+		r.helloAt = 0 // whoever has not heard it yet answers, and clients may wait for that
 		r.verified.Store(int64(r.opt.Clock()))
 		r.step(sentinel.Led{Leading: true, Term: term})
 	})

@@ -12,7 +12,6 @@ import (
 	"github.com/triwatch/triwatch/sentinel"
 	"github.com/triwatch/triwatch/sentinel/conf"
 	"github.com/triwatch/triwatch/sentinel/resp"
-	"github.com/triwatch/triwatch/sentinel/runner"
 )
 
 // changeTimeout bounds how long a client waits for a change of the registry, and
@@ -20,8 +19,11 @@ import (
 const (
 	changeTimeout = 5 * time.Second
 	shownTimeout  = time.Second
-	// unheardPause is the time between two tries while the leader has not said hello.
+	// unheardPause is the time between two tries while watchers have not said hello, and
+	// unheardFor after how long the answer is what the last try gave. A hello comes every
+	// two seconds.
 	unheardPause = 50 * time.Millisecond
+	unheardFor   = 2500 * time.Millisecond
 )
 
 // changes remembers what this watcher's clients have asked for, so that a script that
@@ -52,8 +54,9 @@ func removed(c *changes) (now, opposite map[string]bool)   { return c.removed, c
 func (b *backend) change(ctx context.Context, q sentinel.Request) (code string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
+	began := time.Now()
 	ans, err := b.a.run.Request(ctx, q)
-	for err == nil && ans.Code == runner.CodeUnheard {
+	for err == nil && ans.Code == sentinel.CodeUnheard && time.Since(began) < unheardFor {
 		select {
 		case <-ctx.Done():
 			err = ctx.Err()
