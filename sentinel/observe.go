@@ -103,6 +103,7 @@ type observation struct {
 	infoAt   Time // Asked of info
 	doubt    Time // Asked of the latest probe after which it may be another process
 	written  Time // last write of ours to it, as leader
+	could    credit
 	runSince Time // first INFO of this run
 	// detached is when it was first seen as a master that had been a replica in the same
 	// run: somebody's REPLICAOF NO ONE. 0 if it is none.

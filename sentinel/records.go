@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -212,6 +213,7 @@ func (s *State) othersHeard(o *observation) bool {
 		}
 		if r.info == nil || r.health != HealthUp || r.infoAt < s.lead.since {
 			missing = r
+			best = max(best, r.could.by(s.masterRun()))
 			continue
 		}
 		if why := s.unknownMore(o.info, r); why != "" {
@@ -230,6 +232,36 @@ func (s *State) othersHeard(o *observation) bool {
 		return false
 	}
 	return true
+}
+
+// credit is what an instance can have by the word of a master that named it as attached:
+// that run's data up to an offset. It says nothing about what came after a later word, but
+// a watcher that does not hear the instance knows no better.
+type credit struct {
+	run    string
+	offset int64
+}
+
+// by returns the offset if it was that run's word, 0 otherwise: what an earlier run of the
+// master had was compared when the present one was accepted.
+func (c credit) by(run string) int64 {
+	if c.run != run {
+		return 0
+	}
+	return c.offset
+}
+
+// credit notes what the replicas can have that the committed run of the master names as
+// attached: one that the watchers do not hear goes on to follow.
+func (s *State) credit(o *observation) {
+	if o.info.Role != RoleMaster || o.info.RunID != s.masterRun() {
+		return
+	}
+	for _, m := range s.com.Members {
+		if slices.ContainsFunc(o.info.Replicas, func(a Attached) bool { return a.Online && a.Addr.Same(m.Addr) }) {
+			s.observe(m.ID, m.Addr).could = credit{run: o.info.RunID, offset: o.info.Offset}
+		}
+	}
 }
 
 // askAgain asks an instance for INFO, and again after a while if it does not answer.

@@ -320,6 +320,7 @@ func (s *State) afterInfo(o *observation, p Probe, runBefore string, heard Time)
 		s.emit(EventReboot, o, why)
 	}
 	if o.id == s.com.Master.Instance {
+		s.credit(o)
 		return
 	}
 	o.testify(s.followsMaster(o.info), s.com.Lineage, p.Asked, s.suspect)

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/triwatch/triwatch/test/faults"
 )
 
 var (
@@ -128,12 +130,22 @@ var onceFailed = []struct {
 	{"handovers", 529, "a promoted master dies while the plan is open, and the plan waits for it"},
 	{"chaos", 0, "a committed master comes back as a replica, and waits for ever"},
 	{"frozen", 395, "the heartbeat's reports displace the fresh answers, and a frozen master is never replaced"},
+	{testChaos, 12883, "a master is accepted back with less than copies that no watcher hears"},
 	{"restarts", 18004, "an empty run of the master is accepted before its replica is asked again"},
 }
+
+// testChaos stands for the schedules of test/chaos, which are of no class.
+const testChaos = "test/chaos"
 
 // TestOnceFailedSchedules runs the schedules that have shown a mistake.
 func TestOnceFailedSchedules(t *testing.T) {
 	for _, o := range onceFailed {
+		if o.class == testChaos {
+			if w := playSchedule(faults.Generate(o.seed, labRounds), false); w.bad != "" {
+				t.Errorf("%s %d (%s): %s", o.class, o.seed, o.shows, w.bad)
+			}
+			continue
+		}
 		found := false
 		for _, c := range classes() {
 			if c.name == o.class {
