@@ -146,15 +146,15 @@ func (w *world) longOnTheWire(ctx context.Context, c onTheWire, logf func(string
 // stopAtStep begins the plan, and returns when the leader has stopped itself right before
 // it sends the step's command, and whom that is for.
 func (w *world) stopAtStep(ctx context.Context, c onTheWire) (leader, target *host, err error) {
-	var chosen *host
+	// Which of two equal replicas is chosen can change until the last moment.
+	chosen := w.redis[1]
+	if err := command(ctx, chosen.addr(), "CONFIG", "SET", "replica-priority", "1"); err != nil {
+		return nil, nil, err
+	}
 	if err := w.says(ctx, func(m httpapi.Master) error {
-		for _, i := range m.Instances {
-			if i.WouldBeChosen {
-				chosen = w.redisAt(i.Address)
-			}
-		}
-		if leader = w.leader(ctx); m.State != "ok" || len(m.Instances) != 3 || chosen == nil || leader == nil {
-			return fmt.Errorf("%s (%s), %d instances, %v would be chosen, %v leads", m.State, m.Note, len(m.Instances), chosen, leader)
+		known := slices.ContainsFunc(m.Instances, func(i httpapi.Instance) bool { return i.WouldBeChosen && i.Address == chosen.addr() && i.Priority == 1 })
+		if leader = w.leader(ctx); m.State != "ok" || len(m.Instances) != 3 || !known || leader == nil {
+			return fmt.Errorf("%s (%s), %d instances, %s would be chosen: %v, %v leads", m.State, m.Note, len(m.Instances), chosen.Name, known, leader)
 		}
 		return nil
 	}); err != nil {
@@ -164,12 +164,9 @@ func (w *world) stopAtStep(ctx context.Context, c onTheWire) (leader, target *ho
 	case "fence":
 		target = w.redis[0]
 	case "replicate":
-		target = w.redis[1]
-		if target == chosen {
-			target = w.redis[2]
-		}
+		target = w.redis[2]
 	}
-	if err := w.sentinel(leader, "SENTINEL", "SIMULATE-FAILURE", "stop-sending-"+c.Step); err != nil {
+	if err := command(ctx, leader.addr(), "SENTINEL", "SIMULATE-FAILURE", "stop-sending-"+c.Step); err != nil {
 		return nil, nil, err
 	}
 	if !c.Handover {
@@ -183,15 +180,15 @@ func (w *world) stopAtStep(ctx context.Context, c onTheWire) (leader, target *ho
 			return nil
 		}
 		if c.Handover {
-			go w.sentinel(leader, "SENTINEL", "FAILOVER", masterName) //nolint:errcheck // it stops, and does not answer
+			go command(ctx, leader.addr(), "SENTINEL", "FAILOVER", masterName) //nolint:errcheck // it stops, and does not answer
 		}
 		return errors.New("the leader does not stop")
 	})
 }
 
-// sentinel sends a watcher a command that is answered by OK.
-func (w *world) sentinel(h *host, words ...string) error {
-	conn, err := wire.Dial(context.Background(), h.addr(), wire.Options{Timeout: time.Second})
+// command sends a watcher or a Redis a command that is answered by OK.
+func command(ctx context.Context, addr string, words ...string) error {
+	conn, err := wire.Dial(ctx, addr, wire.Options{Timeout: time.Second})
 	if err != nil {
 		return err
 	}
