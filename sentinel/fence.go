@@ -245,11 +245,7 @@ func (s *State) need(o *observation) (int, string) {
 	if s.paused() {
 		return 0, s.pausedText()
 	}
-	why, lost, dead := s.unable()
-	if dead {
-		t.acked = never
-		return 0, why
-	}
+	why, lost := s.unable()
 	if s.acknowledged(o) || !lost && o.info.Limited && o.info.Good > 0 {
 		t.lonely = never
 		if t.acked == never {
@@ -288,39 +284,33 @@ func (s *State) acknowledged(o *observation) bool {
 }
 
 // unable says why no replica acknowledges. lost is set if a majority of the watchers
-// holds every one of them down, or they exist no longer; dead, if all of their processes
-// are gone or there is none.
-func (s *State) unable() (why string, lost, dead bool) {
+// holds every one of them down, or they exist no longer.
+func (s *State) unable() (why string, lost bool) {
 	var all []string
-	lost, dead = true, true
+	lost = true
 	for _, m := range s.com.Members {
 		if m.ID == s.com.Master.Instance {
 			continue
 		}
 		name, r := called(m.Name, m.Addr), s.obs[m.ID]
 		switch {
-		case s.countOf(m.ID, HealthCrashed) > len(s.voters)/2:
-			all = append(all, name+" is down")
-			continue
 		case s.absent(m.ID):
 			all = append(all, name+" is gone")
-			dead = false
 			continue
 		case s.countOf(m.ID, HealthCrashed, HealthDown) > len(s.voters)/2:
 			all = append(all, name+" is down")
-			dead = false
 			continue
 		case r != nil && r.info != nil && r.info.Syncing:
 			all = append(all, name+" is in a full sync")
 		default:
 			all = append(all, name+" does not acknowledge")
 		}
-		lost, dead = false, false
+		lost = false
 	}
 	if len(all) == 0 {
-		return "there is no replica", true, true
+		return "there is no replica", true
 	}
-	return strings.Join(all, ", "), lost, dead
+	return strings.Join(all, ", "), lost
 }
 
 // countOf is how many watchers hold one of these opinions of an instance.

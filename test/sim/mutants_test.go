@@ -52,7 +52,6 @@ var mutants = []mutant{
 	{3, "a second master is fenced while the master is away", "repair.go", "\tif o.health != HealthUp {\n\t\ts.fenceOthers()\n", "\tif o.health != HealthUp {\n"},
 	{3, "a committed master that came back as a replica is fenced", "repair.go", "\t\ts.fenceReturned(o)\n", ""},
 	{3, "a fence that is wanted is put up", "fence.go", "\ts.setLimits(o, want, false)\n", ""},
-	{3, "a fence gives way when nobody can acknowledge", "fence.go", "\tif dead {\n", "\tif dead && false {\n"},
 	{3, "a fence gives way when nobody acknowledges", "fence.go", "if s.com.fenceNeed() > 0 && !lost && s.now < t.lonely+lonelyFor {", "if s.com.fenceNeed() > 0 {"},
 	{3, "a new master begins without a fence", "fence.go", "\t\tdo.Limits = &MinReplicas{}\n", "\t\t_ = do.Limits\n"},
 	{3, "who is no master any more has its own limits", "fence.go", "case o.info.Limited != m.Limits.Active():", "case false:"},
