@@ -9,3 +9,6 @@ func (s *State) HeldBackFor(now Time) time.Duration {
 	}
 	return max(0, s.failedOver+s.com.Config.minInterval()-now)
 }
+
+// MayFollow is what invariant 5 says of two instances alone.
+var MayFollow = mayFollow

@@ -98,3 +98,29 @@ func TestALeaderThatHearsOfALaterEpochWritesNothing(t *testing.T) {
 		t.Errorf("it acted on its own epoch: %s", w.status())
 	}
 }
+
+// REPLICAOF throws away what the one that follows has (invariant 5).
+func TestWhoMayBeMadeToFollowWhom(t *testing.T) {
+	data := func(keys int64) *sentinel.Info {
+		return &sentinel.Info{Role: sentinel.RoleMaster, Keys: keys, Offset: 100}
+	}
+	loading, syncing := data(5), data(5)
+	loading.Loading, syncing.Syncing = true, true
+	for name, c := range map[string]struct {
+		who, master *sentinel.Info
+		want        string
+	}{
+		"data under data":              {data(9), data(5), ""},
+		"nothing under nothing":        {data(0), data(0), ""},
+		"nothing under what is unsaid": {data(0), data(-1), ""},
+		"data under nothing":           {data(1), data(0), "it has data and the master has none: a person must decide"},
+		"data under what is unsaid":    {data(1), data(-1), "the master has not said yet how much it has"},
+		"the unsaid under the unsaid":  {data(-1), data(-1), "the master has not said yet how much it has"},
+		"data under who loads":         {data(1), loading, "the master is loading"},
+		"data under who takes a sync":  {data(1), syncing, "the master is loading"},
+	} {
+		if got := sentinel.MayFollow(c.who, c.master); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}

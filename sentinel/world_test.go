@@ -361,7 +361,7 @@ func (w *world) do(wt *watcher, d sentinel.Do) {
 	}
 	if h == nil || h.pass {
 		w.after(ms, exec)
-		if h != nil {
+		if h != nil && h.then != nil {
 			w.after(0, h.then)
 		}
 		return

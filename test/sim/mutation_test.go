@@ -37,6 +37,11 @@ func TestGuardsAreNeeded(t *testing.T) {
 		slices.Sort(lines)
 		t.Logf("invariant | guard | noticed by\n%s", strings.Join(lines, "\n"))
 	})
+	// A schedule that fails with every guard in place would be taken for having noticed.
+	whole := mutant{guard: "none", file: mutants[0].file}
+	if by := whole.noticed(t, []suite{core, schedules(*mutateSeeds)}); by != "" {
+		t.Fatalf("with all guards in place: %s", by)
+	}
 	run := func(m mutant, suites ...suite) {
 		t.Run(strings.ReplaceAll(m.guard, " ", "_"), func(t *testing.T) {
 			t.Parallel()
