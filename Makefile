@@ -93,7 +93,7 @@ fuzz: ## Fuzz every parser with FUZZTIME inputs each (default 300000x)
 	done
 
 .PHONY: bench
-bench: redis build ## Measure failovers beside redis-sentinel (about 15 minutes; RUNS=7)
+bench: redis build ## Measure failovers beside redis-sentinel (about 20 minutes; RUNS=7)
 	@test/need redis-sentinel redis-sentinel
 	$(GO) run ./test/bench -triwatch bin/triwatch -runs $(or $(RUNS),7)
 

@@ -6,7 +6,9 @@
 // watcher. What counts is the longest time without any acknowledged write that ended after the strike, and how many of the
 // acknowledged writes the final master does not have. A go-redis FailoverClient with default options runs beside the writers of
 // two scenarios, because that is what most programs see. Then three hundred small redis-servers make a hundred masters, and the
-// processor time and memory of one watcher are read from /proc. A scenario of its own, busy, is not in the default set: it takes
+// processor time and memory of one watcher are read from /proc. Beside these, kill is run once more with ten thousand idle clients at the
+// watchers' doors and some that mean no good, the time from the promotion to +switch-master at every watcher's subscribers is
+// taken, and redis-benchmark asks one watcher for the master's address. A scenario of its own, busy, is not in the default set: it takes
 // ten minutes in which nothing may happen, and a kill after which something must.
 //
 // Medians are judged, except where a single bad run is a broken promise (lost writes, wrong failovers): there the worst counts.

@@ -49,6 +49,9 @@ const (
 	planned = "planned"
 	leader  = "leader"
 	empty   = "empty"
+	told    = "told"
+	crowded = "crowded"
+	answers = "answers"
 	hundred = "hundred"
 	busy    = "busy"
 
@@ -74,6 +77,8 @@ const (
 
 	vFailovers = "failovers"
 	vKeysLost  = "keys_lost"
+	vTold      = "told_ms"
+	vAnswers   = "answers_per_s"
 )
 
 // figures are all lines, in the order of the table. Beside each target stands what two broken programs would get: one that does
@@ -109,6 +114,17 @@ func figures() []figure {
 
 		// Nothing: the replicas copy the empty master, 1 000. Always: 0, it was moved long before; busy catches it.
 		{empty, vKeysLost, "killed, back empty after 0.5 s: keys lost of 1 000, worst run", count, neverOver(0), "0"},
+
+		// Nothing: nobody says anything, and the run fails. One that says +switch-master before anybody is promoted names a replica,
+		// which the run sees in the end.
+		{told, vTold, "killed: promoted until every watcher's subscribers have +switch-master", millis, atMost(20), "<= 20 ms"},
+
+		// Nothing and always: as kill. One that gives every connection a buffer, or answers in the order of arrival, gets slow.
+		{crowded, vGap, "killed, 10 000 idle clients and some bad ones: longest time without a write", millis, atMost(50), "<= 50 ms"},
+		{crowded, vBefore, "the same: longest pause before the strike (noise)", millis, target{}, ""},
+
+		// Nothing: one that refuses, or answers out of the air, is quick; the run fails on an error reply, and on a wrong address.
+		{answers, vAnswers, "get-master-addr-by-name per second, one watcher, 50 connections", count, partOfSentinel(0.8), ">= 80 % of Sentinel's"},
 
 		// Nothing: a watcher that does not probe would use no processor at all; the run waits first until every watcher shows all
 		// masters with both replicas, and asks again at the end. Always probing at the suspect pace: five times the figure.

@@ -67,7 +67,9 @@ type settings struct {
 }
 
 // usual are the scenarios that are run unless -only says otherwise; busy is on its own, it takes longer than all others.
-func usual() []string { return []string{kill, stop, planned, leader, empty, hundred} }
+func usual() []string {
+	return []string{kill, stop, planned, leader, empty, told, crowded, answers, hundred}
+}
 
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
@@ -249,6 +251,9 @@ func (b *bench) runAll(ctx context.Context) {
 		b.inTurn(ctx, sc.name, func(c contender, run int) sample { return b.once(ctx, sc, c, run) })
 	}
 	b.inTurn(ctx, empty, func(c contender, run int) sample { return b.empty(ctx, c, run) })
+	b.inTurn(ctx, told, func(c contender, run int) sample { return b.told(ctx, c, run) })
+	b.inTurn(ctx, crowded, func(c contender, run int) sample { return b.crowded(ctx, c, run) })
+	b.inTurn(ctx, answers, func(c contender, run int) sample { return b.answers(ctx, c, run) })
 	if slices.Contains(b.opt.only, hundred) && ctx.Err() == nil {
 		b.hundred(ctx)
 	}

@@ -47,7 +47,7 @@ func TestWatcherThatDoesNotMoveThePlannedMaster(t *testing.T) {
 	alone := contender{triwatchSide, launchSentinel(1)}
 	b := &bench{opt: options{downAfter: time.Second, before: 300 * time.Millisecond, after: 300 * time.Millisecond,
 		limit: 200 * time.Millisecond, rate: 2000}, dir: t.TempDir(), stderr: io.Discard}
-	s := b.once(t.Context(), scenario{planned, func(context.Context, *rig) error { return nil }, false}, alone, 1)
+	s := b.once(t.Context(), scenario{name: planned, do: func(context.Context, *rig) error { return nil }}, alone, 1)
 	if !strings.Contains(s.Failed, errStays.Error()) {
 		t.Errorf("the reason is %q", s.Failed)
 	}

@@ -152,7 +152,7 @@ func TestCommandLine(t *testing.T) {
 		}
 	}
 	o, err := parse(nil, io.Discard)
-	if err != nil || o.runs != 7 || strings.Join(o.only, " ") != "kill stop planned leader empty hundred" {
+	if err != nil || o.runs != 7 || strings.Join(o.only, " ") != "kill stop planned leader empty told crowded answers hundred" {
 		t.Errorf("defaults: %+v, %v", o, err)
 	}
 	b := bench{opt: o}

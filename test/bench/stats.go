@@ -94,6 +94,8 @@ type target struct {
 	atMost float64
 	// sentinel asks for at most Sentinel's median instead.
 	sentinel bool
+	// part asks for at least this part of Sentinel's median: more is better.
+	part float64
 	// worst judges the worst run instead of the median.
 	worst bool
 	set   bool
@@ -102,6 +104,9 @@ type target struct {
 func atMost(v float64) target    { return target{atMost: v, set: true} }
 func neverOver(v float64) target { return target{atMost: v, worst: true, set: true} }
 func atMostSentinel() target     { return target{sentinel: true, set: true} }
+
+// partOfSentinel is for what is better the higher it is.
+func partOfSentinel(part float64) target { return target{part: part, set: true} }
 
 // judge compares triwatch with the target. A failed run is a miss, whatever the median says.
 func (t target) judge(sentinel, triwatch summary) verdict {
@@ -120,9 +125,9 @@ func (t target) judge(sentinel, triwatch summary) verdict {
 		return verdictUnknown
 	case triwatch.Failed > 0 || triwatch.N < triwatch.Runs:
 		return verdictMissed
-	case t.sentinel && sentinel.N == 0:
+	case (t.sentinel || t.part > 0) && sentinel.N == 0:
 		return verdictUnknown
-	case got > limit:
+	case t.part > 0 && got < t.part*sentinel.Median, t.part == 0 && got > limit:
 		return verdictMissed
 	default:
 		return verdictReached

@@ -46,6 +46,24 @@ func TestMedian(t *testing.T) {
 	}
 }
 
+func TestPartOfSentinelWantsMore(t *testing.T) {
+	for name, c := range map[string]struct {
+		sentinel, triwatch []sample
+		want               verdict
+	}{
+		"as many":                     {of(sentinelSide, 100), of(triwatchSide, 100), verdictReached},
+		"just enough":                 {of(sentinelSide, 100), of(triwatchSide, 80), verdictReached},
+		"too few":                     {of(sentinelSide, 100), of(triwatchSide, 79), verdictMissed},
+		"none at all":                 {of(sentinelSide, 100), of(triwatchSide, 0), verdictMissed},
+		"not measured":                {of(sentinelSide, 100), of(triwatchSide, math.NaN()), verdictMissed},
+		"nothing to be compared with": {nil, of(triwatchSide, 100), verdictUnknown},
+	} {
+		if got := judged(partOfSentinel(0.8), c.sentinel, c.triwatch); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
 func TestSummaryKeepsSidesAndScenariosApart(t *testing.T) {
 	all := append(of(sentinelSide, 100, 300, 200), of(triwatchSide, 5, 1)...)
 	all = append(all, sample{Scenario: stop, Side: triwatchSide, Run: 1, Values: map[string]float64{"v": 9999}})

@@ -18,14 +18,16 @@ type scenario struct {
 	do   strike
 	// client has a go-redis client write beside the raw writers.
 	client bool
+	// prepare is done before the load begins, if it is not nil.
+	prepare func(ctx context.Context, r *rig) error
 }
 
 func scenarios() []scenario {
 	return []scenario{
-		{kill, func(_ context.Context, r *rig) error { r.servers[0].Kill(); return nil }, true},
-		{stop, func(_ context.Context, r *rig) error { return r.servers[0].Freeze() }, false},
-		{planned, func(ctx context.Context, r *rig) error { return r.side.failover(ctx, masterName) }, true},
-		{leader, killBoth, false},
+		{name: kill, do: func(_ context.Context, r *rig) error { r.servers[0].Kill(); return nil }, client: true},
+		{name: stop, do: func(_ context.Context, r *rig) error { return r.servers[0].Freeze() }},
+		{name: planned, do: func(ctx context.Context, r *rig) error { return r.side.failover(ctx, masterName) }, client: true},
+		{name: leader, do: killBoth},
 	}
 }
 
@@ -57,6 +59,11 @@ func (b *bench) strikeOnce(ctx context.Context, sc scenario, s contender, dir st
 		return fmt.Errorf("start: %w", err)
 	}
 	defer r.stop()
+	if sc.prepare != nil {
+		if err := sc.prepare(ctx, r); err != nil {
+			return fmt.Errorf("prepare: %w", err)
+		}
+	}
 	l, err := startLoad(ctx, r.side.addrs(), masterName, b.opt.rate, sc.client)
 	if err != nil {
 		return err
