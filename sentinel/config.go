@@ -40,6 +40,10 @@ type Config struct {
 	// mere silence; zero is DefaultMinInterval, negative is none. It holds back neither
 	// a handover nor a failover of a master whose process is gone.
 	MinInterval time.Duration `json:"minInterval,omitempty"`
+	// RebootDownAfter is how long a master that was started again may load its data before
+	// it is held down although it answers; zero is for ever, as in Sentinel
+	// (master-reboot-down-after-period).
+	RebootDownAfter time.Duration `json:"rebootDownAfter,omitempty"`
 }
 
 // DefaultMinInterval is how long after a failover the next one waits, so that a fault
@@ -80,6 +84,9 @@ func (c Config) Validate() error {
 	}
 	if c.ParallelSyncs < 1 {
 		errs = append(errs, fmt.Errorf("parallel-syncs is %d, must be at least 1", c.ParallelSyncs))
+	}
+	if c.RebootDownAfter < 0 {
+		errs = append(errs, fmt.Errorf("master-reboot-down-after-period is %v, must not be negative", c.RebootDownAfter))
 	}
 	if c.MaxLoss < 0 {
 		errs = append(errs, fmt.Errorf("max-loss is %d, must not be negative", c.MaxLoss))

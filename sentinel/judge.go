@@ -46,6 +46,8 @@ type Evidence struct {
 	Advancing, Stalled, Lost, Unknown, Up int
 	// LossTooHigh is set when the estimated loss is above what a crash may cost at once.
 	LossTooHigh bool
+	// Loading is how long the master may load its data, if it has done so for longer.
+	Loading time.Duration
 	// PingPeriod is the master's repl-ping-replica-period.
 	PingPeriod time.Duration
 }
@@ -131,6 +133,9 @@ func (e Evidence) why(v Verdict, downAfter time.Duration) string {
 	case VerdictCrash:
 		return fmt.Sprintf("crash: %d/%d refused, %d/%d links down", e.Crashed, e.Voters, e.Lost, replicas)
 	case VerdictSilence:
+		if e.Loading > 0 {
+			return fmt.Sprintf("loading: %d/%d hold it down, it has been loading its data for %v (master-reboot-down-after-period)", e.Silent, e.Voters, e.Loading)
+		}
 		return fmt.Sprintf("silence: %d/%d without a reply for %v, %d/%d replicas without news", e.Silent, e.Voters, downAfter, e.Lost+e.Stalled, replicas)
 	case VerdictHeld:
 		return fmt.Sprintf("held: %d/%d without a reply for %v, but %d/%d replicas advance", e.Silent, e.Voters, downAfter, e.Advancing, replicas)

@@ -105,6 +105,7 @@ type observation struct {
 	written  Time // last write of ours to it, as leader
 	could    credit
 	runSince Time // first INFO of this run
+	loading  Time // since when it has said nothing but that it loads, never if it does not
 	// detached is when it was first seen as a master that had been a replica in the same
 	// run: somebody's REPLICAOF NO ONE. 0 if it is none.
 	detached Time
@@ -139,6 +140,14 @@ func (o *observation) note(p Probe, now Time) {
 	if p.Lost {
 		o.lost = true
 	}
+	switch {
+	case p.Reply == ReplyLoading || p.Info != nil && p.Info.Loading:
+		if o.loading == never {
+			o.loading = now
+		}
+	case p.Reply.Alive():
+		o.loading = never
+	}
 	if p.Lost || !p.Reply.Alive() {
 		o.doubt = max(o.doubt, p.Asked)
 	}
@@ -158,6 +167,9 @@ func (o *observation) note(p Probe, now Time) {
 		anew := o.info == nil || o.info.RunID != info.RunID
 		if anew {
 			o.runSince = now
+			if o.loading != never {
+				o.loading = now // another process begins with it
+			}
 		}
 		switch {
 		case info.Role != RoleMaster || anew:
@@ -229,6 +241,24 @@ func (o *observation) nextChange(now Time, cfg Config, ping time.Duration) Time 
 		return t
 	}
 	return never
+}
+
+// loadsTooLong reports whether the master was started again and has been loading its
+// data for longer than it may. It answers, but nobody is served.
+func (s *State) loadsTooLong(o *observation) bool {
+	limit := s.com.Config.RebootDownAfter
+	if o.id != s.com.Master.Instance || limit == 0 || o.loading == never || !o.reply.Alive() {
+		return false
+	}
+	if until := o.loading + limit; s.now < until {
+		s.wake(until)
+		return false
+	}
+	return true
+}
+
+func (s *State) loadsText() string {
+	return "loading for " + s.com.Config.RebootDownAfter.String() + " (master-reboot-down-after-period)"
 }
 
 // streamRate above which a stream counts as carrying writes, in bytes per second.

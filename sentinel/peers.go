@@ -253,6 +253,9 @@ func (s *State) evidence(only uint64) Evidence {
 		e.Down = s.now - s.lead.downSince
 	}
 	e.Back = anew >= e.Needed && s.backWithLess()
+	if o := s.master(); o != nil && s.loadsTooLong(o) {
+		e.Loading = s.com.Config.RebootDownAfter
+	}
 	e.LossTooHigh = s.estimate(nil) > s.com.Config.MaxLoss
 	return e
 }

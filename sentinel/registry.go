@@ -45,6 +45,8 @@ type Settings struct {
 	DownAfter       time.Duration `json:"downAfter,omitempty"`
 	FailoverTimeout time.Duration `json:"failoverTimeout,omitempty"`
 	ParallelSyncs   int           `json:"parallelSyncs,omitempty"`
+	// RebootDownAfter below zero means zero: for ever.
+	RebootDownAfter time.Duration `json:"rebootDownAfter,omitempty"`
 }
 
 func (s Settings) applyTo(c *Config) {
@@ -59,6 +61,9 @@ func (s Settings) applyTo(c *Config) {
 	}
 	if s.ParallelSyncs != 0 {
 		c.ParallelSyncs = s.ParallelSyncs
+	}
+	if s.RebootDownAfter != 0 {
+		c.RebootDownAfter = max(0, s.RebootDownAfter)
 	}
 }
 
@@ -171,6 +176,7 @@ func (s *State) tellSettings(before Config, opts Options) {
 	number("down-after-milliseconds", now.DownAfter != before.DownAfter, now.DownAfter.Milliseconds())
 	number("failover-timeout", now.FailoverTimeout != before.FailoverTimeout, now.FailoverTimeout.Milliseconds())
 	number("parallel-syncs", now.ParallelSyncs != before.ParallelSyncs, int64(now.ParallelSyncs))
+	number("master-reboot-down-after-period", now.RebootDownAfter != before.RebootDownAfter, now.RebootDownAfter.Milliseconds())
 	for _, name := range slices.Sorted(maps.Keys(opts)) {
 		value := opts[name]
 		if strings.HasSuffix(name, "-pass") {

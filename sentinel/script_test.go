@@ -208,6 +208,8 @@ func (s *script) config(args []string) error {
 			c.CatchUp = d
 		case "failover-timeout":
 			c.FailoverTimeout = d
+		case "reboot-down-after":
+			c.RebootDownAfter = d
 		case "max-loss":
 			c.MaxLoss = n
 		case "quorum":

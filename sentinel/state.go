@@ -259,7 +259,7 @@ func (s *State) master() *observation { return s.obs[s.com.Master.Instance] }
 func (s *State) observe(id InstanceID, addr Addr) *observation {
 	o := s.obs[id]
 	if o == nil || o.addr != addr {
-		o = &observation{id: id, addr: addr, since: s.now}
+		o = &observation{id: id, addr: addr, since: s.now, loading: never}
 		s.obs[id] = o
 	}
 	return o
@@ -348,6 +348,9 @@ func (s *State) assess() {
 		was := o.health
 		o.health = o.assess(s.now, s.com.Config, ping)
 		s.wake(o.nextChange(s.now, s.com.Config, ping))
+		if s.loadsTooLong(o) {
+			o.health = HealthDown
+		}
 		s.tellHealth(o, was)
 		s.tellState(o)
 		s.tellRights(o)
@@ -381,8 +384,11 @@ func (s *State) tellHealth(o *observation, was Health) {
 	switch {
 	case down(o.health) && !down(was):
 		why := "no reply for " + s.com.Config.DownAfter.String()
-		if o.health == HealthCrashed {
+		switch {
+		case o.health == HealthCrashed:
 			why = "connection closed, redial refused"
+		case s.loadsTooLong(o):
+			why = s.loadsText()
 		}
 		s.emit(EventSdown, o, why)
 	case !down(o.health) && down(was):

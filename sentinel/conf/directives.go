@@ -146,9 +146,7 @@ func addNamed(t map[string]directive) {
 		m.RenamedCommands[l.args[1]] = l.args[2]
 	})
 	add("master-reboot-down-after-period", "MILLISECONDS", 1, func(p *parser, m *Master, l line) {
-		if p.millis(l, l.args[1], 0, &m.MasterRebootDownAfter) {
-			p.warn(l, "not used yet")
-		}
+		p.millis(l, l.args[1], 0, &m.MasterRebootDownAfter)
 	})
 }
 

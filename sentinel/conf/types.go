@@ -64,7 +64,7 @@ type Master struct {
 	ClientReconfigScript string
 	// RenamedCommands are the names that commands have in the instances' configuration, by their own.
 	RenamedCommands map[string]string
-	// MasterRebootDownAfter is kept but not used yet; it gives a Warning.
+	// MasterRebootDownAfter is how long a master that was started again may load; 0 is for ever.
 	MasterRebootDownAfter time.Duration
 	// Line is the line number of the `sentinel monitor` line, for messages.
 	Line int

@@ -65,12 +65,13 @@ func TestEveryWatcherTakesChangesAndAllOfThemHaveThem(t *testing.T) {
 			r.asks(w, "OK", "sentinel", "monitor", "carts", host, port, 2)
 			r.asks(w, "ERR Duplicate master name.", "sentinel", "monitor", "carts", host, port, 2)
 			r.asks(w, "OK", "sentinel", "set", "carts", "down-after-milliseconds", 2000, "failover-timeout", 60000)
+			r.asks(w, "OK", "sentinel", "set", "carts", "master-reboot-down-after-period", 7000)
 			r.asks(w, "OK", "sentinel", "set", "carts", "auth-user", "app one", "rename-command", "CONFIG", "x")
 			r.asks(w, "1", "sentinel", "reset", "car*")
 		}
 		r.files([]string{
 			"sentinel monitor carts " + host + " " + port + " 2", "sentinel down-after-milliseconds carts 2000", "sentinel failover-timeout carts 60000",
-			`sentinel auth-user carts "app one"`, "sentinel rename-command carts config x",
+			"sentinel master-reboot-down-after-period carts 7000", `sentinel auth-user carts "app one"`, "sentinel rename-command carts config x",
 		})
 		w := r.follower()
 		for _, wrong := range [][]any{{"quorum", 9}, {"down-after-milliseconds", 1}, {"failover-timeout", 1}} {

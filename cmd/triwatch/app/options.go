@@ -231,7 +231,7 @@ func (r *resolved) checkQuorums() error {
 func configOf(m conf.Master, observe bool) sentinel.Config {
 	c := sentinel.DefaultConfig()
 	c.Quorum, c.DownAfter, c.FailoverTimeout, c.ParallelSyncs, c.Observe = m.Quorum, m.DownAfter, m.FailoverTimeout, m.ParallelSyncs, observe
-	c.HoldUnfenced = m.HoldUnfenced
+	c.HoldUnfenced, c.RebootDownAfter = m.HoldUnfenced, m.MasterRebootDownAfter
 	return c
 }
 

@@ -153,6 +153,10 @@ func (b *backend) Set(ctx context.Context, name string, settings []resp.Setting)
 			q.Settings.FailoverTimeout = ms
 		case "parallel-syncs":
 			q.Settings.ParallelSyncs = int(n)
+		case "master-reboot-down-after-period":
+			if q.Settings.RebootDownAfter = ms; n == 0 {
+				q.Settings.RebootDownAfter = -1
+			}
 		case "rename-command":
 			q.Options = option(q.Options, "rename-command "+strings.ToLower(s.Value), renamed(s))
 			continue
@@ -182,7 +186,8 @@ func (b *backend) Set(ctx context.Context, name string, settings []resp.Setting)
 		}
 		c, s := v.Config, q.Settings
 		return (s.Quorum == 0 || s.Quorum == c.Quorum) && (s.DownAfter == 0 || s.DownAfter == c.DownAfter) &&
-			(s.FailoverTimeout == 0 || s.FailoverTimeout == c.FailoverTimeout) && (s.ParallelSyncs == 0 || s.ParallelSyncs == c.ParallelSyncs)
+			(s.FailoverTimeout == 0 || s.FailoverTimeout == c.FailoverTimeout) && (s.ParallelSyncs == 0 || s.ParallelSyncs == c.ParallelSyncs) &&
+			(s.RebootDownAfter == 0 || max(0, s.RebootDownAfter) == c.RebootDownAfter)
 	})
 	return nil
 }
@@ -311,6 +316,8 @@ func (w *rewriter) masterState(v *sentinel.View, old conf.Master) conf.MasterSta
 			"down-after-milliseconds": strconv.FormatInt(v.Config.DownAfter.Milliseconds(), 10),
 			"failover-timeout":        strconv.FormatInt(v.Config.FailoverTimeout.Milliseconds(), 10),
 			"parallel-syncs":          strconv.Itoa(v.Config.ParallelSyncs),
+			// Sentinel's default has no line of its own.
+			"master-reboot-down-after-period": strconv.FormatInt(v.Config.RebootDownAfter.Milliseconds(), 10),
 		}}
 	for name, value := range v.Options {
 		m.Settings[name] = value
