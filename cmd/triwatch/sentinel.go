@@ -76,6 +76,7 @@ reads the file again for users and passwords. SIGTERM hands the leadership over 
 	f.StringVar(&opt.PeerSecretFile, "peer-secret-file", "", "file with a secret that all watchers share")
 	f.StringVar(&opt.Token, "token", "", "token with which HTTP writes are allowed from elsewhere than loopback")
 	f.BoolVar(&opt.Observe, "observe-only", false, "decide and say \"would ...\", but write nothing")
+	f.BoolVar(&opt.Greet, "publish-hello", false, "publish on __sentinel__:hello as Redis Sentinel does, for tools that find Sentinels there")
 	f.IntVar(&opt.MaxLevel, "max-level", 0, "use no commands of a higher level, so that watchers can go back to an older build (default: all that this build knows)")
 	f.StringVar(&opt.Outside.Webhook, "webhook", "", "URL that the leader posts events to as JSON, for all masters")
 	f.DurationVar(&opt.Outside.WebhookTimeout, "webhook-timeout", notify.DefaultWebhookTimeout, "how long one try may take")

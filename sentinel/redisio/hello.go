@@ -2,9 +2,13 @@ package redisio
 
 import (
 	"bytes"
+	"context"
 	"net"
 	"strconv"
 	"strings"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/triwatch/triwatch/sentinel"
 )
@@ -13,6 +17,45 @@ import (
 // each instance that they watch. A user that may not listen to it costs nothing but
 // this: Sentinels beside us are not noticed.
 const HelloChannel = "__sentinel__:hello"
+
+// greetTimeout bounds one greeting, its connection included.
+const greetTimeout = time.Second
+
+// Greet publishes a text on HelloChannel of one instance, beside everything else and over a
+// connection of its own. It returns at once. A greeting that is still under way, to an instance
+// that hangs, is the last one until it has ended.
+func (p *Pool) Greet(name string, id sentinel.InstanceID, addr sentinel.Addr, text string) {
+	key := writerKey{name, id, addr}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.greeting[key] {
+		return
+	}
+	p.greeting[key] = true
+	creds := p.credentialsLocked(name)
+	p.wg.Go(func() {
+		err := p.greet(addr, creds, text)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.greeting, key)
+		if err != nil {
+			p.opt.Logger.Debug("greeting not published", zap.String("master", name), zap.Stringer("address", addr), zap.Error(err))
+		}
+	})
+}
+
+func (p *Pool) greet(addr sentinel.Addr, c Credentials, text string) error {
+	nc, err := p.dial(p.ctx, addr, greetTimeout)
+	if err != nil {
+		return err
+	}
+	l := newLink(nc, addr, c, "")
+	defer l.close()
+	stop := context.AfterFunc(p.ctx, l.wire.retire)
+	defer stop()
+	l.wire.within(greetTimeout)
+	return l.conn.Do(context.Background(), "PUBLISH", HelloChannel, text).Err()
+}
 
 // helloMax bounds a line that is waited for to its end; longer ones are no greeting.
 const helloMax = 512

@@ -53,6 +53,8 @@ type Pool struct {
 	idle    map[writerKey]*idleLink
 	// rewrites are the CONFIG REWRITEs under way; a channel closes with its rewrite.
 	rewrites map[sentinel.Addr]chan struct{}
+	// greeting are those to whom a greeting is under way.
+	greeting map[writerKey]bool
 }
 
 // master is what is kept per master.
@@ -81,7 +83,7 @@ func New(opt Options) *Pool {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Pool{opt: opt, ctx: ctx, cancel: cancel, masters: map[string]*master{}, idle: map[writerKey]*idleLink{},
-		rewrites: map[sentinel.Addr]chan struct{}{}}
+		rewrites: map[sentinel.Addr]chan struct{}{}, greeting: map[writerKey]bool{}}
 }
 
 // Watch replaces the targets of one master: probing starts, stops, gets another

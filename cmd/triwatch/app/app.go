@@ -250,6 +250,9 @@ func (a *App) start(ctx context.Context) error {
 	}
 	a.spawn(a.followLeadership)
 	a.spawn(a.followMembership)
+	if a.opt.Greet {
+		a.spawn(a.greetAll)
+	}
 	if a.kube == nil {
 		a.spawn(a.files.run)
 		a.spawn(a.recall)

@@ -50,6 +50,8 @@ type Options struct {
 	Token string
 	// Observe decides and says so but writes nothing.
 	Observe bool
+	// Greet publishes on __sentinel__:hello as Sentinels do.
+	Greet bool
 	// Outside is whom to tell and to ask besides the scripts of File.
 	Outside Outside
 	// Kube makes this a watcher on Kubernetes: masters and peers come from there, and
