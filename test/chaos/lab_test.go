@@ -81,9 +81,14 @@ func TestInsideNetwork(t *testing.T) {
 		func(took time.Duration, err error) bool {
 			return err == nil && took > time.Millisecond && took < time.Second
 		})
-	check("held back from a word on", func() (func() error, error) { return l.hold("r1", clientName, "ping") }, 300*time.Millisecond, none)
-	check("held back from another word on", func() (func() error, error) { return l.hold("r1", clientName, "replicaof") }, 5*time.Second,
-		func(_ time.Duration, err error) bool { return err == nil })
+	held := func(text string) func() (func() error, error) {
+		return func() (func() error, error) {
+			h, err := l.hold("r1", clientName, text)
+			return h.letGo, err
+		}
+	}
+	check("held back from a word on", held("ping"), 300*time.Millisecond, none)
+	check("held back from another word on", held("replicaof"), 5*time.Second, func(_ time.Duration, err error) bool { return err == nil })
 	twice, err := l.cut(c, r)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -25,7 +26,9 @@ type delayLine struct {
 	delay  time.Duration
 	jitter bool // each packet is late by its own time, so they change places
 	rule   []string
-	first  string // nothing is held back before a packet that has it, in any case of letters; "" for all
+	first  string        // nothing is held back before a packet that has it, in any case of letters; "" for all
+	seen   chan struct{} // closed: such a packet has come
+	lose   atomic.Bool   // what is held back goes nowhere
 	held   chan packet
 	letGo  chan struct{} // closed: nothing is held back any more
 	gone   chan struct{} // closed: what was held back then is on its way
@@ -52,6 +55,7 @@ const (
 	queueLength   = 4096
 	flagGSO       = 4
 	flagFailOpen  = 1
+	verdictDrop   = 0
 	verdictAccept = 1
 )
 
@@ -60,10 +64,31 @@ func (l *lab) delay(member string, by time.Duration, jitter bool) (undo func() e
 	return l.queue(member, &delayLine{delay: by, jitter: jitter})
 }
 
+// heldBack is what is on its way to a member, and stays so.
+type heldBack struct {
+	l      *lab
+	member string
+	q      *delayLine
+}
+
 // hold holds back what arrives at a member from another one, from the first packet on that
-// has a word in small letters, until the returned function lets all go in the order in which it came.
-func (l *lab) hold(member, from, word string) (letGo func() error, err error) {
-	return l.queue(member, &delayLine{delay: time.Hour, first: word, rule: []string{"-s", l.byName[from].IP}})
+// has some text in small letters, until letGo or lose.
+func (l *lab) hold(member, from, text string) (*heldBack, error) {
+	q := &delayLine{delay: time.Hour, first: text, rule: []string{"-s", l.byName[from].IP}}
+	_, err := l.queue(member, q)
+	return &heldBack{l, member, q}, err
+}
+
+// seen is closed when the first such packet has come.
+func (h *heldBack) seen() <-chan struct{} { return h.q.seen }
+
+// letGo lets all go in the order in which it came.
+func (h *heldBack) letGo() error { return h.l.undelay(h.member) }
+
+// lose loses what was held back.
+func (h *heldBack) lose() error {
+	h.q.lose.Store(true)
+	return h.l.undelay(h.member)
 }
 
 func (l *lab) queue(member string, q *delayLine) (undo func() error, err error) {
@@ -72,7 +97,7 @@ func (l *lab) queue(member string, q *delayLine) (undo func() error, err error) 
 	if l.queues[member] != nil {
 		return nil, fmt.Errorf("delay %s: it is delayed already", member)
 	}
-	q.held, q.letGo, q.gone = make(chan packet, queueLength), make(chan struct{}), make(chan struct{})
+	q.seen, q.held, q.letGo, q.gone = make(chan struct{}), make(chan packet, queueLength), make(chan struct{}), make(chan struct{})
 	if q.fd, err = netlinkIn(member); err != nil {
 		return nil, fmt.Errorf("delay %s: %w", member, err)
 	}
@@ -198,6 +223,7 @@ func (q *delayLine) receive() {
 			case q.first == "":
 			case bytes.Contains(bytes.ToLower(m.Data), []byte(q.first)):
 				q.first = ""
+				close(q.seen)
 			default:
 				due = now
 			}
@@ -239,7 +265,11 @@ func (q *delayLine) release() {
 		case <-due:
 			p := waiting[len(waiting)-1]
 			waiting = waiting[:len(waiting)-1]
-			v := binary.BigEndian.AppendUint32(nil, verdictAccept)
+			verdict := uint32(verdictAccept)
+			if q.lose.Load() && time.Until(p.due) > 0 {
+				verdict = verdictDrop
+			}
+			v := binary.BigEndian.AppendUint32(nil, verdict)
 			q.send(nfqVerdict, attr(attrVerdict, binary.BigEndian.AppendUint32(v, p.id))) //nolint:errcheck // a lost packet is a fault, too
 		}
 	}

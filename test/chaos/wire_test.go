@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -91,26 +90,15 @@ func TestInsideWire(t *testing.T) {
 func (w *world) longOnTheWire(ctx context.Context, c onTheWire, logf func(string, ...any)) error {
 	all := w.watchers
 	defer func() { w.watchers = all }()
-	leader, target, err := w.stopAtStep(ctx, c)
+	leader, target, held, err := w.holdStep(ctx, c)
 	if err != nil {
 		return err
 	}
 	w.watchers = slices.DeleteFunc(slices.Clone(all), func(h *host) bool { return h == leader })
-	hold := func() (func() error, error) { return w.lab.hold(target.Name, leader.Name, "replicaof") }
-	if c.Lost {
-		hold = func() (func() error, error) { return w.lab.cut([]string{leader.Name}, []string{target.Name}) }
-	}
-	letGo, err := hold()
-	if err != nil {
-		return err
-	}
 	others := []string{w.watchers[0].Name, w.watchers[1].Name}
 	heal, err := both(func() (func() error, error) { return w.lab.cut(others, []string{leader.Name}) },
 		func() (func() error, error) { return w.lab.cut([]string{leader.Name}, others) })
 	if err != nil {
-		return err
-	}
-	if err := leader.process().Signal(syscall.SIGCONT); err != nil {
 		return err
 	}
 	final, epoch, err := w.movedTwice(ctx, c, target)
@@ -120,7 +108,11 @@ func (w *world) longOnTheWire(ctx context.Context, c onTheWire, logf func(string
 	log := beside(ctx, final.addr())
 	defer log.stop()
 	released := time.Now()
-	if err := errors.Join(letGo(), heal()); err != nil {
+	end := held.letGo
+	if c.Lost {
+		end = held.lose
+	}
+	if err := errors.Join(end(), heal()); err != nil {
 		return err
 	}
 	w.watchers = all
@@ -143,13 +135,16 @@ func (w *world) longOnTheWire(ctx context.Context, c onTheWire, logf func(string
 	return nil
 }
 
-// stopAtStep begins the plan, and returns when the leader has stopped itself right before
-// it sends the step's command, and whom that is for.
-func (w *world) stopAtStep(ctx context.Context, c onTheWire) (leader, target *host, err error) {
+// replicaof begins the command, and none that asks about it.
+const replicaof = "*3\r\n$9\r\nreplicaof"
+
+// holdStep begins the plan, and returns when the leader has sent the step's command and the
+// network holds it back.
+func (w *world) holdStep(ctx context.Context, c onTheWire) (leader, target *host, held *heldBack, err error) {
 	// Which of two equal replicas is chosen can change until the last moment.
 	chosen := w.redis[1]
-	if err := command(ctx, chosen.addr(), "CONFIG", "SET", "replica-priority", "1"); err != nil {
-		return nil, nil, err
+	if err := trio.Wait(ctx, startLimit, func() error { return command(ctx, chosen.addr(), "CONFIG", "SET", "replica-priority", "1") }); err != nil {
+		return nil, nil, nil, err
 	}
 	if err := w.says(ctx, func(m httpapi.Master) error {
 		known := slices.ContainsFunc(m.Instances, func(i httpapi.Instance) bool { return i.WouldBeChosen && i.Address == chosen.addr() && i.Priority == 1 })
@@ -158,7 +153,7 @@ func (w *world) stopAtStep(ctx context.Context, c onTheWire) (leader, target *ho
 		}
 		return nil
 	}); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	switch target = chosen; c.Step {
 	case "fence":
@@ -166,24 +161,36 @@ func (w *world) stopAtStep(ctx context.Context, c onTheWire) (leader, target *ho
 	case "replicate":
 		target = w.redis[2]
 	}
-	if err := command(ctx, leader.addr(), "SENTINEL", "SIMULATE-FAILURE", "stop-sending-"+c.Step); err != nil {
-		return nil, nil, err
+	if held, err = w.lab.hold(target.Name, leader.Name, replicaof); err != nil {
+		return nil, nil, nil, err
 	}
 	if !c.Handover {
 		err = w.redis[0].end(false)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return leader, target, trio.Wait(ctx, startLimit, func() error {
-		if leader.process().Stopped() {
-			return nil
-		}
+	return leader, target, held, w.sent(ctx, c, leader, held)
+}
+
+// sent waits until the command is held back; a handover is asked for until then.
+func (w *world) sent(ctx context.Context, c onTheWire, leader *host, held *heldBack) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for {
 		if c.Handover {
-			go command(ctx, leader.addr(), "SENTINEL", "FAILOVER", masterName) //nolint:errcheck // it stops, and does not answer
+			go command(ctx, leader.addr(), "SENTINEL", "FAILOVER", masterName) //nolint:errcheck // it is cut off, and may not answer
 		}
-		return errors.New("the leader does not stop")
-	})
+		select {
+		case <-held.seen():
+			return nil
+		case <-ctx.Done():
+			return errors.New("the leader has not sent the command")
+		case <-again.C:
+		}
+	}
 }
 
 // command sends a watcher or a Redis a command that is answered by OK.
