@@ -103,7 +103,7 @@ var ErrCommand = errors.New("damaged command")
 // Encode returns the bytes that go into the log. A command is of the lowest level
 // that knows it, so that watchers of an older build go on as long as they can.
 func (c Command) Encode() ([]byte, error) {
-	c.Level = c.Type.level()
+	c.Level = c.level()
 	if c.Type == CmdLevel {
 		c.Level = c.Raise // whoever does not know that level stops here
 	}
@@ -152,6 +152,15 @@ func (t CommandType) level() int {
 		return 1
 	}
 	return CommandLevel
+}
+
+// level is the lowest level that knows the command with all that is in it: an older
+// build would drop a setting that it does not know from its state.
+func (c Command) level() int {
+	if c.Config != nil && c.Config.RebootDownAfter != 0 {
+		return max(c.Type.level(), 3)
+	}
+	return c.Type.level()
 }
 
 // asked reports whether commands of that type answer a person's request.

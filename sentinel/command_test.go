@@ -108,6 +108,12 @@ func shipped() map[string]sentinel.Command {
 	c = level3(sentinel.CmdSettings)
 	c.Config, c.Options = &full, sentinel.Options{"auth-user": "app", "auth-pass": "", "rename-command config": "x"}
 	add("settings", c)
+	// What an older build would drop makes the command one that it stops at.
+	reboot := cfg
+	reboot.RebootDownAfter = 10 * time.Second
+	c = level3(sentinel.CmdMonitor)
+	c.Config, c.At, c.Members = &reboot, a1, members
+	add("monitor-reboot-down-after", c)
 	c = level3(sentinel.CmdFence)
 	c.Fence = &sentinel.Fence{On: true, Need: 1, Epoch: a2.Epoch, Why: "redis-1 is down"}
 	add("fence", c)

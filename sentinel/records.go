@@ -331,7 +331,7 @@ func (s *State) tuned(o *observation, ev Done) {
 
 // propose hands a command to the log.
 func (s *State) propose(c Command) {
-	c.Level, c.Master, c.Wall = c.Type.level(), s.com.Name, s.wall
+	c.Level, c.Master, c.Wall = c.level(), s.com.Name, s.wall
 	s.act(Propose{c})
 }
 

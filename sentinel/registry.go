@@ -276,7 +276,7 @@ func (r *Router) nextChange(wall time.Time) []Action {
 		case cmd == nil:
 			out = append(out, r.answerChange(OutcomeOK, code, ""))
 		default:
-			cmd.Level, cmd.Wall = cmd.Type.level(), wall
+			cmd.Level, cmd.Wall = cmd.level(), wall
 			r.changes.sent = cmd
 			out = append(out, Propose{*cmd})
 		}

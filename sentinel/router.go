@@ -222,7 +222,7 @@ func (r *Router) propose(wall time.Time) []Action {
 			continue
 		}
 		r.tried[w.Master] = r.now + sparsely
-		w.Wall = wall
+		w.Level, w.Wall = w.level(), wall
 		out = append(out, Propose{w})
 	}
 	return append(out, r.enrol(wall)...)
