@@ -63,8 +63,9 @@ var ErrInfo = errors.New("reply has no replication section")
 // Fenced reports whether the instance follows the address that reaches nobody.
 func (i *Info) Fenced() bool { return i.Role == RoleReplica && i.Master == FenceAddr }
 
-// Empty reports whether the instance is known to hold no key.
-func (i *Info) Empty() bool { return i.Keys == 0 }
+// Empty reports whether the instance is known to hold no key. One that loads says how
+// many it has so far.
+func (i *Info) Empty() bool { return i.Keys == 0 && !i.Loading }
 
 // ParseInfo reads an INFO reply, whole or the replication section alone. Fields
 // that are missing or malformed keep their zero value (Keys: -1), because a newer

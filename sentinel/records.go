@@ -211,7 +211,7 @@ func (s *State) othersHeard(o *observation) bool {
 		if r.info != nil && s.com.Knows(r.info.ReplID) {
 			best = max(best, r.info.Offset)
 		}
-		if r.info == nil || r.health != HealthUp || r.infoAt < s.lead.since {
+		if r.info == nil || r.health != HealthUp || r.infoAt < s.lead.since || r.info.Loading {
 			missing = r
 			best = max(best, r.could.by(s.masterRun()))
 			continue
