@@ -250,8 +250,8 @@ func (r *raft) tryCommit(p *proposal) {
 	}
 }
 
-// commit appends to the log. Who holds the entry is a majority; they learn that it
-// is committed up to 99 ms late.
+// commit appends to the log. Who holds the entry, and all before it, is a majority; they
+// learn that it is committed up to 99 ms late.
 func (r *raft) commit(cmd sentinel.Command) sentinel.Result {
 	w := r.w
 	var before sentinel.Committed
@@ -265,7 +265,7 @@ func (r *raft) commit(cmd sentinel.Command) sentinel.Result {
 		switch {
 		case j == r.leader:
 			r.held[j] = n
-		case wt.running() && !wt.full && w.net.both(r.leader, j) && r.held[j] == n-1:
+		case wt.running() && !wt.full && !wt.learning && w.net.both(r.leader, j):
 			r.held[j] = n
 			w.after(w.between(time.Millisecond, 99*time.Millisecond), func() { wt.apply(n) })
 		}
