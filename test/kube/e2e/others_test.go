@@ -149,15 +149,18 @@ func TestWatcherOnAReusedAddress(t *testing.T) {
 	s.do(reuse(s, dead.Status.PodIP))
 	s.kubectl("scale", "deployment/triwatch", "--replicas=3")
 	after := s.well(3)
-	again := false
-	now, err := s.WatcherPods(s.ctx)
-	s.do(err)
-	for _, p := range now {
-		again = again || p.Status.PodIP == dead.Status.PodIP
-	}
-	if !again {
-		s.Errorf("no watcher has the address %s again: the test shows nothing", dead.Status.PodIP)
-	}
+	// The watcher may be well before the kubelet has told the API server its address.
+	s.do(lab.Wait(s.ctx, patience, "a watcher at "+dead.Status.PodIP+" again: the test shows nothing otherwise", func(ctx context.Context) (string, error) {
+		now, err := s.WatcherPods(ctx)
+		var said []string
+		for _, p := range now {
+			if p.Status.PodIP == dead.Status.PodIP {
+				return "", nil
+			}
+			said = append(said, p.Name+" has "+p.Status.PodIP)
+		}
+		return strings.Join(said, ", "), err
+	}))
 	if after.Master.EpochNumber != before.Master.EpochNumber {
 		s.Errorf("epoch %d to %d", before.Master.EpochNumber, after.Master.EpochNumber)
 	}
