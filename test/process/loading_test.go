@@ -16,9 +16,10 @@ func TestMasterThatLoadsForTooLongIsReplaced(t *testing.T) {
 	for limit, moves := range map[time.Duration]bool{1500 * time.Millisecond: true, 0: false} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			scenario(t, func(t *T) {
-				r := start(t, setup{conf: fmt.Sprintf("sentinel master-reboot-down-after-period %s %d\n", name, limit.Milliseconds()),
+				// While it loads it answers now and then, which must not be taken for silence.
+				r := start(t, setup{downAfter: 5 * time.Second, conf: fmt.Sprintf("sentinel master-reboot-down-after-period %s %d\n", name, limit.Milliseconds()),
 					redis: redisproc.Options{Args: []string{"--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024", "--rdbcompression", "no"}}})
-				loaded := r.reload(r.redis[0], 300)
+				loaded := r.reload(r.redis[0], 350)
 				if !moves {
 					r.wait("it loads", func() error { return r.replies(r.redis[0], "LOADING") })
 					if err := <-loaded; err != nil {
@@ -43,7 +44,7 @@ func (r *rig) reload(s *redisproc.Server, keys int) <-chan error {
 	r.t.Helper()
 	args := []string{"MSET"}
 	for i := range keys {
-		args = append(args, fmt.Sprint("key:", i), strings.Repeat("x", 120))
+		args = append(args, fmt.Sprint("key:", i), strings.Repeat("x", 500))
 	}
 	r.do(s, args...)
 	r.do(s, "CONFIG", "SET", "key-load-delay", "20000")
