@@ -18,11 +18,7 @@ const (
 
 // answers measures how often a second one watcher tells the master's address, by redis-benchmark.
 func (b *bench) answers(ctx context.Context, c contender, run int) sample {
-	out := sample{Scenario: answers, Side: c.name, Run: run, Values: map[string]float64{}}
-	if err := b.answersOnce(ctx, c, b.folder(answers, c.name, run), out.Values); err != nil {
-		out.Failed = err.Error()
-	}
-	return out
+	return b.sampled(answers, c, run, func(dir string, values map[string]float64) error { return b.answersOnce(ctx, c, dir, values) })
 }
 
 var perSecondLine = regexp.MustCompile(`([0-9.]+) requests per second`)

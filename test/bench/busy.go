@@ -53,15 +53,11 @@ const (
 
 // busy holds the load for a long time, in which nothing may happen, and then kills the master, so that something must.
 func (b *bench) busy(ctx context.Context, c contender) sample {
-	out := sample{Scenario: busy, Side: c.name, Run: 1, Values: map[string]float64{}}
-	if err := b.busyOnce(ctx, c, out.Values); err != nil {
-		out.Failed = err.Error()
-	}
-	return out
+	return b.sampled(busy, c, 1, func(dir string, values map[string]float64) error { return b.busyOnce(ctx, c, dir, values) })
 }
 
-func (b *bench) busyOnce(ctx context.Context, c contender, values map[string]float64) error {
-	r, err := newRig(ctx, b.folder(busy, c.name, 1), c.start, b.opt.downAfter)
+func (b *bench) busyOnce(ctx context.Context, c contender, dir string, values map[string]float64) error {
+	r, err := newRig(ctx, dir, c.start, b.opt.downAfter)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}

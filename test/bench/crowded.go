@@ -24,7 +24,7 @@ const (
 func (b *bench) crowded(ctx context.Context, c contender, run int) sample {
 	var all visitors
 	defer all.leave()
-	sc := scenario{name: crowded, do: func(_ context.Context, r *rig) error { r.servers[0].Kill(); return nil },
+	sc := scenario{name: crowded, do: killMaster,
 		prepare: func(ctx context.Context, r *rig) error { return all.come(ctx, r.side.addrs()) }}
 	return b.once(ctx, sc, c, run)
 }

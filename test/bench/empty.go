@@ -21,11 +21,7 @@ const (
 // empty kills a master and brings it back without data, before Sentinel holds it down. Its replicas follow an address, so whoever
 // answers there as a master is copied.
 func (b *bench) empty(ctx context.Context, c contender, run int) sample {
-	out := sample{Scenario: empty, Side: c.name, Run: run, Values: map[string]float64{}}
-	if err := b.emptyOnce(ctx, c, b.folder(empty, c.name, run), out.Values); err != nil {
-		out.Failed = err.Error()
-	}
-	return out
+	return b.sampled(empty, c, run, func(dir string, values map[string]float64) error { return b.emptyOnce(ctx, c, dir, values) })
 }
 
 func (b *bench) emptyOnce(ctx context.Context, c contender, dir string, values map[string]float64) error {

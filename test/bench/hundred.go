@@ -118,19 +118,14 @@ func (b *bench) hundred(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			out := sample{Scenario: hundred, Side: c.name, Run: i + 1, Values: map[string]float64{}}
-			if err := b.watchFleet(ctx, f, c, i+1, out.Values); err != nil {
-				out.Failed = err.Error()
-			}
-			b.add(ctx, out)
+			b.add(ctx, b.sampled(hundred, c, i+1, func(dir string, values map[string]float64) error { return b.watchFleet(ctx, f, c, dir, values) }))
 		}
 	}
 }
 
 // watchFleet measures one side: three watchers of either kind, and for Sentinel also one alone, which is the least that it needs
 // and so the harder figure to reach.
-func (b *bench) watchFleet(ctx context.Context, f *fleet, c contender, run int, values map[string]float64) error {
-	dir := b.folder(hundred, c.name, run)
+func (b *bench) watchFleet(ctx context.Context, f *fleet, c contender, dir string, values map[string]float64) error {
 	u, err := b.use(ctx, f, c.start, filepath.Join(dir, "three"))
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ type scenario struct {
 
 func scenarios() []scenario {
 	return []scenario{
-		{name: kill, do: func(_ context.Context, r *rig) error { r.servers[0].Kill(); return nil }, client: true},
+		{name: kill, do: killMaster, client: true},
 		{name: stop, do: func(_ context.Context, r *rig) error { return r.servers[0].Freeze() }},
 		{name: planned, do: func(ctx context.Context, r *rig) error { return r.side.failover(ctx, masterName) }, client: true},
 		{name: leader, do: killBoth},
@@ -46,11 +46,22 @@ func killBoth(ctx context.Context, r *rig) error {
 
 // once makes one run and says what it came to; it never fails otherwise than in its sample.
 func (b *bench) once(ctx context.Context, sc scenario, s contender, run int) sample {
-	out := sample{Scenario: sc.name, Side: s.name, Run: run, Values: map[string]float64{}}
-	if err := b.strikeOnce(ctx, sc, s, b.folder(sc.name, s.name, run), out.Values); err != nil {
+	return b.sampled(sc.name, s, run, func(dir string, values map[string]float64) error { return b.strikeOnce(ctx, sc, s, dir, values) })
+}
+
+// sampled makes a sample of what one run measures in a folder of its own, and of why it failed if it did.
+func (b *bench) sampled(scenario string, s contender, run int, measure func(dir string, values map[string]float64) error) sample {
+	out := sample{Scenario: scenario, Side: s.name, Run: run, Values: map[string]float64{}}
+	if err := measure(b.folder(scenario, s.name, run), out.Values); err != nil {
 		out.Failed = err.Error()
 	}
 	return out
+}
+
+// killMaster kills the master's process.
+func killMaster(_ context.Context, r *rig) error {
+	r.servers[0].Kill()
+	return nil
 }
 
 func (b *bench) strikeOnce(ctx context.Context, sc scenario, s contender, dir string, values map[string]float64) error {

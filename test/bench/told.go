@@ -12,11 +12,7 @@ import (
 
 // told measures how long it takes from the promotion to +switch-master at the last of the watchers.
 func (b *bench) told(ctx context.Context, c contender, run int) sample {
-	out := sample{Scenario: told, Side: c.name, Run: run, Values: map[string]float64{}}
-	if err := b.toldOnce(ctx, c, b.folder(told, c.name, run), out.Values); err != nil {
-		out.Failed = err.Error()
-	}
-	return out
+	return b.sampled(told, c, run, func(dir string, values map[string]float64) error { return b.toldOnce(ctx, c, dir, values) })
 }
 
 // heard is one event at one watcher's subscriber.
