@@ -67,6 +67,13 @@ func (s Settings) applyTo(c *Config) {
 	}
 }
 
+// In reports whether a Config has all these settings.
+func (s Settings) In(c Config) bool {
+	with := c
+	s.applyTo(&with)
+	return with == c
+}
+
 // Options are settings by the names of their directives in sentinel.conf. An empty
 // value is one too. Among them are secrets.
 type Options map[string]string

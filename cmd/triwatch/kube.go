@@ -77,8 +77,7 @@ given as an environment variable as well: TRIWATCH_NAMESPACES for --namespaces.`
 	f.StringVar(&k.opt.HTTPAddr, "http-addr", ":8080", "HTTP address")
 	f.StringVar(&k.opt.DataDir, "data-dir", "/var/lib/triwatch", "directory of the Raft store; it may be lost with the pod")
 	f.StringVar(&k.opt.Token, "token", "", "token with which HTTP writes are allowed from outside the pod")
-	f.BoolVar(&k.opt.Greet, "publish-hello", false, "publish on __sentinel__:hello as Redis Sentinel does, for tools that find Sentinels there")
-	f.IntVar(&k.opt.MaxLevel, "max-level", 0, "use no commands of a higher level, so that watchers can go back to an older build (default: all that this build knows)")
+	sharedFlags(f, &k.opt)
 	f.StringVar(&k.logs.format, "log-format", "json", "text or json")
 	f.StringVar(&k.logs.level, "log-level", "info", "debug, info, warn or error")
 	return cmd

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/triwatch/triwatch/cmd/triwatch/app"
 	"github.com/triwatch/triwatch/cmd/triwatch/cli"
 	"github.com/triwatch/triwatch/cmd/triwatch/notify"
@@ -76,8 +77,7 @@ reads the file again for users and passwords. SIGTERM hands the leadership over 
 	f.StringVar(&opt.PeerSecretFile, "peer-secret-file", "", "file with a secret that all watchers share")
 	f.StringVar(&opt.Token, "token", "", "token with which HTTP writes are allowed from elsewhere than loopback")
 	f.BoolVar(&opt.Observe, "observe-only", false, "decide and say \"would ...\", but write nothing")
-	f.BoolVar(&opt.Greet, "publish-hello", false, "publish on __sentinel__:hello as Redis Sentinel does, for tools that find Sentinels there")
-	f.IntVar(&opt.MaxLevel, "max-level", 0, "use no commands of a higher level, so that watchers can go back to an older build (default: all that this build knows)")
+	sharedFlags(f, &opt)
 	f.StringVar(&opt.Outside.Webhook, "webhook", "", "URL that the leader posts events to as JSON, for all masters")
 	f.DurationVar(&opt.Outside.WebhookTimeout, "webhook-timeout", notify.DefaultWebhookTimeout, "how long one try may take")
 	f.StringVar(&opt.Outside.Before, "before-failover", "", "program or URL that is asked before an automatic failover and may veto it")
@@ -86,6 +86,12 @@ reads the file again for users and passwords. SIGTERM hands the leadership over 
 	f.StringVar(&logs.format, "log-format", "text", "text or json")
 	f.StringVar(&logs.level, "log-level", "info", "debug, info, warn or error")
 	return cmd
+}
+
+// sharedFlags are those that a watcher has wherever it runs.
+func sharedFlags(f *pflag.FlagSet, opt *app.Options) {
+	f.BoolVar(&opt.Greet, "publish-hello", false, "publish on __sentinel__:hello as Redis Sentinel does, for tools that find Sentinels there")
+	f.IntVar(&opt.MaxLevel, "max-level", 0, "use no commands of a higher level, so that watchers can go back to an older build (default: all that this build knows)")
 }
 
 func exactFile(cmd *cobra.Command, args []string) error {

@@ -184,10 +184,7 @@ func (b *backend) Set(ctx context.Context, name string, settings []resp.Setting)
 				return false
 			}
 		}
-		c, s := v.Config, q.Settings
-		return (s.Quorum == 0 || s.Quorum == c.Quorum) && (s.DownAfter == 0 || s.DownAfter == c.DownAfter) &&
-			(s.FailoverTimeout == 0 || s.FailoverTimeout == c.FailoverTimeout) && (s.ParallelSyncs == 0 || s.ParallelSyncs == c.ParallelSyncs) &&
-			(s.RebootDownAfter == 0 || max(0, s.RebootDownAfter) == c.RebootDownAfter)
+		return q.Settings.In(v.Config)
 	})
 	return nil
 }
