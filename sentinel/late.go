@@ -20,26 +20,22 @@ func (s *State) chooseOnHosts(cands []Candidate, choice Choice) (Choice, string)
 		s.lead.back = never
 		return choice, ""
 	}
-	var missing []InstanceID
+	var missing []Rejected
 	var names []string
 	for _, m := range s.com.Members {
-		if !s.unheard(m.ID, cands) {
-			continue
-		}
-		missing = append(missing, m.ID)
-		if m.ID == s.com.Master.Instance || !s.behind(s.obs[m.ID], choice.Best) {
+		if s.unheard(m.ID, cands) {
+			missing = append(missing, Rejected{Instance: m.ID, Addr: m.Addr, Name: m.Name, Why: whyLate})
 			names = append(names, called(m.Name, m.Addr))
 		}
 	}
 	if s.lead.back == never {
 		s.lead.back = s.now
 	}
-	if len(names) > 0 && s.now < s.lead.back+s.com.Config.FailoverTimeout {
+	if len(missing) > 0 && s.now < s.lead.back+s.com.Config.FailoverTimeout {
 		return choice, strings.Join(names, ", ")
 	}
-	for _, id := range missing {
-		m := s.com.Member(id)
-		choice.leaveOut(Rejected{Instance: m.ID, Addr: m.Addr, Name: m.Name, Why: whyLate})
+	for _, m := range missing {
+		choice.leaveOut(m)
 	}
 	return choice, ""
 }
@@ -51,7 +47,8 @@ func (s *State) stayed(o *observation) bool {
 }
 
 // unheard reports whether a member has not said what it has: what it said before
-// does not count, and the master's word does only while it answers.
+// does not count, because it may have gone on since, and the master's word does only
+// while it answers.
 func (s *State) unheard(id InstanceID, cands []Candidate) bool {
 	if id == s.com.Master.Instance {
 		o := s.master()
@@ -63,17 +60,6 @@ func (s *State) unheard(id InstanceID, cands []Candidate) bool {
 	}
 	c := &cands[i]
 	return c.Info == nil || c.Stale || c.Health != HealthUp || c.Info.Loading || c.Info.Keys < 0
-}
-
-// behind reports whether a replica that is missing was known to have no more than the
-// best one has. Of the master that cannot be known: what it wrote last was heard of by
-// nobody.
-func (s *State) behind(o *observation, best *Candidate) bool {
-	if o == nil || o.info == nil || best == nil || o.info.Offset <= 0 {
-		return false
-	}
-	same := o.info.ReplID == best.Info.ReplID || o.info.ReplID == best.Info.ReplID2
-	return same && o.info.Offset <= best.Info.Offset
 }
 
 // withoutPods marks the pods that were not waited for any longer.
