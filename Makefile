@@ -45,7 +45,7 @@ test: redis clients ## Run all tests that need nothing installed by hand (about 
 
 .PHONY: race
 race: redis clients ## Run the tests under the race detector
-	$(GO) test -race -timeout 30m -parallel 4 ./...
+	GORACE=suppressions=$(CURDIR)/test/race.supp $(GO) test -race -timeout 30m -parallel 4 ./...
 
 .PHONY: sim
 sim: ## Run 10 000 simulated schedules, and 10 000 of those of chaos
