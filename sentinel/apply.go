@@ -30,6 +30,7 @@ func (s *State) takeApplied(a Applied) {
 	case CmdMembers, CmdPods:
 		s.tellMembers(before)
 		s.tellReset(c)
+		s.tellTwins(before, c)
 	case CmdChoose:
 		s.newMaster()
 		if s.lead.on {
@@ -202,6 +203,7 @@ type parked struct {
 // takeRequest refuses what cannot be granted whatever the instances say, and asks
 // them for the rest.
 func (s *State) takeRequest(r Request) {
+	r.To = s.meaning(r.To)
 	switch {
 	case !s.lead.on:
 		s.act(Answer{ID: r.ID, Result: OutcomeNotLeader, Detail: "this watcher does not lead"})

@@ -2,6 +2,7 @@ package sentinel_test
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/triwatch/triwatch/sentinel"
@@ -13,6 +14,7 @@ const ms = time.Millisecond
 type fakeRedis struct {
 	name string
 	addr sentinel.Addr
+	also []sentinel.Addr // where it is reached as well, by a host name or another address
 	set  *redisSet
 
 	dead, frozen, deaf bool // deaf: cannot reach its master
@@ -63,7 +65,7 @@ func (s *redisSet) get(name string) *fakeRedis {
 
 func (s *redisSet) at(a sentinel.Addr) *fakeRedis {
 	for _, r := range s.all {
-		if r.addr == a {
+		if r.addr == a || slices.Contains(r.also, a) {
 			return r
 		}
 	}
@@ -117,7 +119,7 @@ func (s *redisSet) tick(now sentinel.Time) {
 func (s *redisSet) attached(m *fakeRedis) int {
 	n := 0
 	for _, r := range s.all {
-		if r != m && !r.dead && r.role == sentinel.RoleReplica && r.master == m.addr && r.link {
+		if r != m && !r.dead && r.role == sentinel.RoleReplica && r.set.at(r.master) == m && r.link {
 			n++
 		}
 	}
@@ -183,7 +185,7 @@ func (r *fakeRedis) info(full bool) *sentinel.Info {
 		}
 	}
 	for _, o := range r.set.all {
-		if o != r && !o.dead && o.role == sentinel.RoleReplica && o.master == r.addr && o.link {
+		if o != r && !o.dead && o.role == sentinel.RoleReplica && r.set.at(o.master) == r && o.link {
 			a := sentinel.Attached{Addr: o.addr, Online: true, Offset: o.offset, Lag: int64((r.set.now - o.acked) / time.Second)}
 			i.Replicas = append(i.Replicas, a)
 			if a.Lag <= int64(r.limits.Lag) {
@@ -226,7 +228,7 @@ func (r *fakeRedis) thaw() {
 // drop ends the links of those who follow; they try again at their next tick.
 func (r *fakeRedis) drop() {
 	for _, o := range r.set.all {
-		if o != r && o.role == sentinel.RoleReplica && o.master == r.addr && !o.dead {
+		if o != r && o.role == sentinel.RoleReplica && r.set.at(o.master) == r && !o.dead {
 			o.link, o.syncing = false, false
 			o.retry = (r.set.now/time.Second + 1) * time.Second
 		}

@@ -35,6 +35,8 @@ type (
 		Info *Info
 		// Rights is what the instance lets us do, nil if that was not asked.
 		Rights *Rights
+		// Remote is the IP address that was reached, where Addr has a host name; "" else.
+		Remote string
 		// Detail is the error or refusal in the words of whoever gave it.
 		Detail string
 	}

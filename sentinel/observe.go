@@ -90,6 +90,11 @@ type observation struct {
 	id    InstanceID
 	addr  Addr
 	since Time // watched since
+	// remote is the IP address behind its host name when it was reached last, "" if it is
+	// known by an IP address.
+	remote string
+	// twin is the member that is the same process and by which it is known, "" if none is.
+	twin InstanceID
 
 	reply     Reply
 	detail    string

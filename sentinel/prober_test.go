@@ -2,6 +2,7 @@ package sentinel_test
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -122,6 +123,9 @@ func (p *prober) finish(n int, pr sentinel.Probe) {
 	}
 	pr.Master, pr.Instance, pr.Addr = masterName, p.target.Instance, p.target.Addr
 	pr.Lost, p.lost = p.lost, false
+	if _, err := netip.ParseAddr(p.target.Addr.Host); err != nil {
+		pr.Remote = p.r.addr.Host
+	}
 	p.wt.step(pr)
 }
 

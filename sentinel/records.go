@@ -29,6 +29,7 @@ func (s *State) keepRecords() {
 	if s.observes() && s.followObserved() {
 		return
 	}
+	s.forgetTwins()
 	s.discover()
 	s.recordLineage()
 	s.recordFenced()

@@ -224,6 +224,9 @@ func (s *State) mendFollower(m Member, master Addr, mo *observation) standing {
 	if o == nil {
 		return standingUnknown
 	}
+	if o.twin != "" || o.info != nil && mo.info != nil && o.info.RunID == mo.info.RunID && o.info.RunID != "" {
+		return standingGone // another address of somebody who is known
+	}
 	if s.absent(m.ID) {
 		s.fenceAtLarge(m, o)
 		return standingGone // whatever still runs there is not ours any more

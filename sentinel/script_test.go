@@ -48,6 +48,13 @@ func (s *script) word(word string, args []string) error {
 		return s.config(args)
 	case "redis":
 		return s.redis(args)
+	case "known":
+		at := sentinel.Addr{Host: args[0], Port: 6379}
+		s.w.known = append(s.w.known, sentinel.Member{ID: sentinel.InstanceID(at.String()), Addr: at})
+	case "members":
+		for _, m := range s.w.committed().Members {
+			s.say("  %s", m.Addr)
+		}
 	case "start":
 		s.mute = len(args) == 0
 		s.w.start(3)
@@ -174,6 +181,8 @@ func (s *script) set(word string, r *fakeRedis, rest []string) error {
 		r.prio = int(n)
 	case "calls":
 		r.calls = rest[0]
+	case "also":
+		r.also = append(r.also, sentinel.Addr{Host: rest[0], Port: r.addr.Port})
 	case "limits":
 		r.limits, _ = sentinel.ParseMinReplicas(rest[0])
 	case "deaf":

@@ -2,7 +2,6 @@ package sentinel
 
 import (
 	"math"
-	"net/netip"
 	"slices"
 	"time"
 )
@@ -204,6 +203,7 @@ func (s *State) take(ev InputEvent) {
 			}
 		}
 	case Done:
+		ev.Info = s.spelled(ev.Info)
 		s.takeDone(ev)
 	case Proposed:
 		s.takeProposed(ev)
@@ -291,6 +291,12 @@ func (s *State) takeProbe(p Probe) {
 	if s.impostor(o, p) {
 		return
 	}
+	if p.Remote != "" {
+		o.remote = p.Remote
+	}
+	if p.Info = s.spelled(p.Info); p.Info != nil && s.isTwin(o, p.Info) {
+		p.Info = nil
+	}
 	before, heard := "", o.lastReply
 	if o.info != nil {
 		before = o.info.RunID
@@ -336,8 +342,7 @@ func (s *State) followsMaster(i *Info) bool {
 	if i.Master.Same(at) {
 		return true
 	}
-	_, err := netip.ParseAddr(i.Master.Host)
-	return err != nil && i.Master.Port == at.Port && i.Master.Host != "" && s.com.Knows(i.ReplID)
+	return i.Master.IsName() && i.Master.Port == at.Port && s.com.Knows(i.ReplID)
 }
 
 // assess forms the opinion of every instance and notes suspicion of the master.

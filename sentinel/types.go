@@ -58,6 +58,12 @@ func (a Addr) Same(b Addr) bool {
 	return strings.EqualFold(a.Host, b.Host)
 }
 
+// IsName reports whether the host is a name, which has to be looked up.
+func (a Addr) IsName() bool {
+	_, err := netip.ParseAddr(a.Host)
+	return err != nil && a.Host != ""
+}
+
 // plain is the one spelling that stands for all of an address, for use as a key.
 func (a Addr) plain() Addr {
 	ip, err := netip.ParseAddr(a.Host)

@@ -65,6 +65,8 @@ type InstanceView struct {
 	// Deleting and Gone are about the pod.
 	Deleting bool `json:"deleting,omitempty"`
 	Gone     bool `json:"gone,omitempty"`
+	// Unannounced is replica-announced no.
+	Unannounced bool `json:"unannounced,omitempty"`
 	// Boots is how it starts, as far as that was seen or its pod says it.
 	Boots Boot `json:"boots,omitempty"`
 	// Choice says what would become of it if the master died now; "" for the master.
@@ -140,7 +142,7 @@ func (s *State) instanceView(m Member) InstanceView {
 		return iv
 	}
 	i := o.info
-	iv.Keys = i.Keys
+	iv.Keys, iv.Unannounced = i.Keys, !i.Announced
 	iv.Role, iv.Offset, iv.Prio, iv.RunID, iv.Follows, iv.InfoAge = i.Role, i.Offset, i.Priority, i.RunID, i.Master, s.now-o.infoAt
 	switch {
 	case i.Role == RoleMaster:

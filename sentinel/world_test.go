@@ -37,6 +37,7 @@ type world struct {
 	// veto answers the next questions before a failover, the last one all that follow.
 	veto  []vetoing
 	fence bool // the file asks for it
+	known []sentinel.Member
 }
 
 type event struct {
@@ -98,7 +99,10 @@ func (w *world) start(n int) {
 		w.lead(w.ws[0])
 		return
 	}
-	first := w.set.all[0]
+	first := w.set.all[0].addr
+	if also := w.set.all[0].also; len(also) > 0 {
+		first = also[0]
+	}
 	var fences []string
 	if w.fence {
 		fences = []string{masterName}
@@ -107,7 +111,7 @@ func (w *world) start(n int) {
 		wt.step(sentinel.Wanted{Fences: fences})
 	}
 	w.ws[0].step(sentinel.Wanted{Fences: fences, Monitors: []sentinel.Command{{Type: sentinel.CmdMonitor, Level: 1, Master: masterName, Config: &w.cfg,
-		At: sentinel.Assignment{Instance: sentinel.InstanceID(first.addr.String()), Addr: first.addr}}}})
+		At: sentinel.Assignment{Instance: sentinel.InstanceID(first.String()), Addr: first}, Members: w.known}}})
 	w.lead(w.ws[0])
 }
 
@@ -400,6 +404,9 @@ func (w *world) checkDo(d sentinel.Do, r *fakeRedis) {
 	}
 	if d.Op == sentinel.OpReplicate {
 		// What restarted a moment ago cannot be known yet.
+		if w.set.at(d.To) == r {
+			w.t.Errorf("%v: %s is made a replica of itself, at %s and %s", w.now, r.name, d.Addr, d.To)
+		}
 		if to := w.set.at(d.To); to == nil || (r.keys > 0 && to.keys == 0 && w.now-to.born > 160*ms) {
 			w.t.Errorf("%v: %s with %d keys is made a replica of an empty one at %s", w.now, r.name, r.keys, d.To)
 		}

@@ -35,6 +35,8 @@ type link struct {
 	creds  Credentials
 	name   string // for CLIENT SETNAME with the next INFO, "" if done
 	runID  string
+	// remote is the IP address behind a host name, "" if it was dialed by one.
+	remote string
 	// version is 602 for 6.2, 0 if not known; deaf are the questions that were refused.
 	version int
 	deaf    deaf
@@ -43,7 +45,11 @@ type link struct {
 func newLink(nc net.Conn, addr sentinel.Addr, c Credentials, name string) *link {
 	w := newWire(nc)
 	client := newClient(w, addr, c, readBuffer)
-	return &link{wire: w, client: client, conn: client.Conn(), creds: c, name: name}
+	l := &link{wire: w, client: client, conn: client.Conn(), creds: c, name: name}
+	if addr.IsName() {
+		l.remote, _, _ = net.SplitHostPort(nc.RemoteAddr().String()) //nolint:errcheck // without a port it is no IP address
+	}
+	return l
 }
 
 // newClient makes a go-redis client that has w and can get nothing else. Its
@@ -94,6 +100,7 @@ type answer struct {
 	reply  sentinel.Reply
 	info   *sentinel.Info
 	text   string // the whole INFO, if all of it was asked for
+	remote string // the link's
 	detail string
 	// withInfo is set when INFO was asked for.
 	withInfo bool
@@ -152,7 +159,7 @@ func (l *link) pingInfo(timeout time.Duration, full bool) answer {
 	default:
 		a = l.weigh(ping.Err(), info)
 	}
-	a.withInfo = true
+	a.withInfo, a.remote = true, l.remote
 	if full && a.info != nil {
 		a.text = info.Val()
 	}

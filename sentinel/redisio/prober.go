@@ -447,6 +447,6 @@ func (pr *prober) send(addr sentinel.Addr, a answer, asked sentinel.Time, lost b
 	}
 	pr.pool.opt.Emit(sentinel.Probe{
 		Master: pr.master, Instance: pr.id, Addr: addr, Reply: a.reply, Lost: lost,
-		Asked: asked, Info: a.info, Rights: a.rights, Detail: a.detail,
+		Asked: asked, Info: a.info, Rights: a.rights, Detail: a.detail, Remote: a.remote,
 	})
 }
