@@ -151,7 +151,7 @@ func runKube(ctx context.Context, k kubeFlags, log *zap.Logger) error {
 		return ignoreCancelled(err)
 	}
 	k.opt.File = &conf.File{Port: k.port, AnnounceIP: k.podIP}
-	k.opt.Kube = &app.Kube{Client: limited, Flips: unlimited, Namespaces: k.namespaces, PodName: k.podName, Watchers: k.watchers, Members: members{keeper, cert}}
+	k.opt.Kube = &app.Kube{Client: limited, Flips: unlimited, Namespaces: k.namespaces, PodName: k.podName, Domain: clusterDomain("/etc/resolv.conf"), Watchers: k.watchers, Members: members{keeper, cert}}
 	a, err := app.New(k.opt, log)
 	if err != nil {
 		return err
@@ -203,4 +203,25 @@ func ignoreCancelled(err error) error {
 		return nil
 	}
 	return err
+}
+
+// clusterDomain is the DNS domain of the cluster, as the kubelet gives it to pods in the
+// search list: "search NAMESPACE.svc.DOMAIN svc.DOMAIN DOMAIN". It is "" if there is none.
+func clusterDomain(resolvConf string) string {
+	b, err := os.ReadFile(resolvConf)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(b)) {
+		words := strings.Fields(line)
+		if len(words) == 0 || words[0] != "search" {
+			continue
+		}
+		for _, w := range words[1:] {
+			if domain, ok := strings.CutPrefix(w, "svc."); ok {
+				return strings.TrimSuffix(domain, ".")
+			}
+		}
+	}
+	return ""
 }

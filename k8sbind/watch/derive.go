@@ -151,7 +151,8 @@ func (p *pass) master(name string, s *appsv1.StatefulSet, services []served) (Ma
 	m := Master{
 		Name: name, Namespace: s.Namespace, StatefulSet: s.Name, UID: s.UID,
 		Paused: set.paused, Fence: set.fence, HoldUnfenced: set.holdUnfenced, AnnounceHostname: set.announceHostname, Outside: set.outside,
-		Pods: map[sentinel.InstanceID]string{},
+		Governing: s.Spec.ServiceName,
+		Pods:      map[sentinel.InstanceID]string{},
 	}
 	inv := &m.Inventory
 	inv.Owner = m.Namespace + "/" + m.StatefulSet
@@ -162,6 +163,10 @@ func (p *pass) master(name string, s *appsv1.StatefulSet, services []served) (Ma
 	}
 	if inv.Expected < 2 {
 		p.problem(kindStatefulSet, s, ReasonNoReplica, "spec.replicas is %d: there is no replica that could take over, so a lost master stays lost; set it to 2 or more", inv.Expected)
+	}
+	if set.announceHostname && s.Spec.ServiceName == "" {
+		p.problem(kindStatefulSet, s, ReasonInvalidSettings, "annotation %s: hostname needs spec.serviceName, the headless Service that gives pods their names; clients are told addresses",
+			k8sbind.AnnotationAnnounce)
 	}
 	p.addPods(&m, s, set)
 	for _, sv := range services {

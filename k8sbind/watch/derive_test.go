@@ -38,7 +38,7 @@ func TestStatefulSetOfTheDeploymentBecomesAMaster(t *testing.T) {
 			Addr: sentinel.Addr{Host: fmt.Sprintf("10.244.5.%d", 10+i), Port: 6380}, Data: "shop/data-" + name}
 	}
 	require.Equal(t, []Master{{
-		Name: "orders", Namespace: "shop", StatefulSet: "redis", UID: "set-orders",
+		Name: "orders", Namespace: "shop", StatefulSet: "redis", UID: "set-orders", Governing: "redis",
 		Inventory: sentinel.Inventory{Master: "orders", Owner: "shop/redis", Config: config, Expected: 3, Serves: true,
 			Instances: []sentinel.Instance{instance(0), instance(1), instance(2)}},
 		User: "triwatch", Password: "s3cret",

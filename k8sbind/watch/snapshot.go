@@ -38,6 +38,8 @@ type Master struct {
 	// AnnounceHostname is announce: hostname; instances keep the pod's IP, which is
 	// where they are probed.
 	AnnounceHostname bool
+	// Governing is the headless Service that gives the pods their names, "" without one.
+	Governing string
 	// Outside is whom to tell and to ask.
 	Outside Outside
 	// Pods names all pods of the StatefulSet that the API server has, by UID; those

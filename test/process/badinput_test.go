@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/triwatch/triwatch/test/redisproc"
 	"github.com/triwatch/triwatch/test/trio"
 )
 
@@ -268,22 +267,4 @@ func TestNameWithoutAnAddressIsAVisibleState(t *testing.T) {
 		r.answers(w, "/healthz", 503, name)
 		r.answers(w, "/readyz", 200, "ok")
 	})
-}
-
-func TestHostNamesWork(t *testing.T) {
-	t.Parallel()
-	s, err := redisproc.Start(t.Context(), redisproc.Options{Port: given.redis(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Stop)
-	w, err := trio.Start(trio.Options{Binary: program, Dir: t.TempDir(), Size: 1, Ports: []int{given.watcher(t)},
-		Conf: fmt.Sprintf("sentinel resolve-hostnames yes\nsentinel monitor %s localhost %d 1\n", name, s.Port())})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.Stop)
-	if err := w.WaitSteady(t.Context(), name, 0, steadyLimit); err != nil {
-		t.Fatalf("%v\n%s", err, w.Watchers[0].Tail(30))
-	}
 }

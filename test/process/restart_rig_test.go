@@ -20,7 +20,7 @@ func brought(t *T, s setup, edit func(r *rig, i int, o *redisproc.Options), conf
 	t.Helper()
 	s = s.withDefaults()
 	dir := t.TempDir() // first: it goes last
-	r := &rig{t: t, downAfter: s.downAfter, access: s.redis}
+	r := &rig{t: t, downAfter: s.downAfter, host: s.host, access: s.redis}
 	t.Cleanup(r.end)
 	for i := range s.replicas + 1 {
 		o := s.redis

@@ -31,6 +31,7 @@ type setup struct {
 	replicas  int           // 0 is 2
 	downAfter time.Duration // 0 is 1 s
 	conf      string        // further lines of every sentinel.conf
+	host      string        // what the file calls the master's host; "" is 127.0.0.1
 	// failoverTimeout is for brought; 0 is a minute.
 	failoverTimeout time.Duration
 	args            []string // further arguments of every watcher
@@ -41,6 +42,7 @@ type setup struct {
 type rig struct {
 	t         *T
 	downAfter time.Duration
+	host      string
 	redis     []*redisproc.Server // the master first
 	trio      *trio.Trio
 	access    redisproc.Options // user and password
@@ -70,6 +72,9 @@ func (s setup) withDefaults() setup {
 	if s.replicas == 0 {
 		s.replicas = 2
 	}
+	if s.host == "" {
+		s.host = "127.0.0.1"
+	}
 	if s.downAfter == 0 {
 		s.downAfter = time.Second
 	}
@@ -77,8 +82,8 @@ func (s setup) withDefaults() setup {
 }
 
 func (r *rig) monitor(quorum int) string {
-	return fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d %d\nsentinel down-after-milliseconds %s %d\nsentinel failover-timeout %s 60000\n",
-		name, r.redis[0].Port(), quorum, name, r.downAfter.Milliseconds(), name)
+	return fmt.Sprintf("sentinel monitor %s %s %d %d\nsentinel down-after-milliseconds %s %d\nsentinel failover-timeout %s 60000\n",
+		name, r.host, r.redis[0].Port(), quorum, name, r.downAfter.Milliseconds(), name)
 }
 
 // end tells all that is known if the test failed, and ends everything.

@@ -58,6 +58,7 @@ type App struct {
 	ending   chan struct{}
 	askToEnd sync.Once
 	users    []resp.User // as the configuration has them
+	naming   *naming
 
 	mu    sync.Mutex
 	creds map[string]redisio.Credentials
@@ -81,7 +82,7 @@ func New(opt Options, log *zap.Logger) (*App, error) {
 		return nil, err
 	}
 	a := &App{opt: r, log: log, started: time.Now(), registry: prometheus.NewRegistry(), ending: make(chan struct{}),
-		globals: map[string]string{}, changes: changes{monitored: map[string]bool{}, removed: map[string]bool{}}}
+		naming: newNaming(r.File.AnnounceHostnames), globals: map[string]string{}, changes: changes{monitored: map[string]bool{}, removed: map[string]bool{}}}
 	for _, m := range r.File.Masters {
 		a.changes.monitored[m.Name] = true
 	}
@@ -108,7 +109,7 @@ func New(opt Options, log *zap.Logger) (*App, error) {
 	a.undo = append(a.undo, teardown{"election", a.node.Stop})
 	clock := func() sentinel.Time { return time.Since(a.started) }
 	a.pool = redisio.New(redisio.Options{Logger: log.Named("redis"), Clock: clock, Emit: func(ev sentinel.InputEvent) { a.run.Input(ev) }, ClientName: "triwatch",
-		TLS: a.tls.Redis()})
+		TLS: a.tls.Redis(), Dialer: a.naming.dial})
 	a.setCredentials(r.File)
 	if err := a.makeNotifier(); err != nil {
 		return a, err
@@ -398,9 +399,10 @@ func (a *App) count(c sentinel.Command, p *sentinel.Plan, r *sentinel.Record) {
 
 // event publishes to Sentinel clients and counts.
 func (a *App) event(e sentinel.Event) {
-	a.resp.Publish(string(e.Name), e.Payload)
+	said := a.naming.event(e)
+	a.resp.Publish(string(said.Name), said.Payload)
 	a.metrics.Event(e)
-	a.tell(e)
+	a.tell(said)
 	if a.kube != nil {
 		a.kube.event(e)
 	}

@@ -30,12 +30,12 @@ func (b *backend) MasterAddr(name string) (host string, port int, ok bool) {
 	file, known := b.a.opt.File.Master(name)
 	known = known && !b.a.run.Removed(name)
 	if at, ok := b.a.run.Served(name); ok && !at.Addr.IsZero() && (!known || uint64(at.Epoch) >= file.ConfigEpoch) {
-		return at.Addr.Host, at.Addr.Port, true
+		return b.a.naming.host(name, at.Addr.Host), at.Addr.Port, true
 	}
 	if !known {
 		return "", 0, false
 	}
-	return file.Host, file.Port, true
+	return b.a.naming.host(name, file.Host), file.Port, true
 }
 
 func (b *backend) view(name string) *sentinel.View {
@@ -96,13 +96,13 @@ func (b *backend) Master(name string) (resp.Master, bool) {
 func (b *backend) master(v *sentinel.View) resp.Master {
 	m := resp.Master{Name: v.Name, ConfigEpoch: uint64(v.Epoch), Quorum: v.Quorum, FailoverTimeout: v.Config.FailoverTimeout,
 		ParallelSyncs: v.Config.ParallelSyncs, NumOtherSentinels: max(0, len(b.a.node.Peers())-1), RoleReported: "master"}
-	m.Link = resp.Link{Host: v.Master.Addr.Host, Port: v.Master.Addr.Port, Refcount: 1, DownAfter: v.Config.DownAfter}
+	m.Link = resp.Link{Host: b.a.naming.host(v.Name, v.Master.Addr.Host), Port: v.Master.Addr.Port, Refcount: 1, DownAfter: v.Config.DownAfter}
 	for _, i := range v.Instances {
 		if !i.Master {
 			m.NumReplicas++
 			continue
 		}
-		m.Link = link(i, v)
+		m.Link = b.link(i, v)
 		m.InfoRefresh, m.RoleReported = i.InfoAge, roleWord(i.Role)
 	}
 	switch v.State {
@@ -147,8 +147,8 @@ func roleWord(r sentinel.Role) string {
 	return ""
 }
 
-func link(i sentinel.InstanceView, v *sentinel.View) resp.Link {
-	l := resp.Link{Host: i.Addr.Host, Port: i.Addr.Port, RunID: i.RunID, Refcount: 1, DownAfter: v.Config.DownAfter,
+func (b *backend) link(i sentinel.InstanceView, v *sentinel.View) resp.Link {
+	l := resp.Link{Host: b.a.naming.host(v.Name, i.Addr.Host), Port: i.Addr.Port, RunID: i.RunID, Refcount: 1, DownAfter: v.Config.DownAfter,
 		LastOKPingReply: i.Silent, LastPingReply: i.Silent}
 	if i.Down {
 		l.Flags |= resp.FlagSDown
@@ -169,11 +169,11 @@ func (b *backend) Replicas(name string) ([]resp.Instance, bool) {
 	}
 	out := []resp.Instance{}
 	for _, i := range v.Instances {
-		if i.Master {
+		if i.Master || i.Unannounced { // replica-announced no: clients are not to be told of it
 			continue
 		}
-		out = append(out, resp.Instance{Name: i.Addr.String(), Link: link(i, v), InfoRefresh: i.InfoAge, RoleReported: roleWord(i.Role),
-			MasterLinkUp: i.Link == "up", MasterHost: i.Follows.Host, MasterPort: i.Follows.Port, Priority: i.Prio, ReplOffset: i.Offset})
+		out = append(out, resp.Instance{Name: b.a.naming.addr(name, i.Addr).String(), Link: b.link(i, v), InfoRefresh: i.InfoAge, RoleReported: roleWord(i.Role),
+			MasterLinkUp: i.Link == "up", MasterHost: b.a.naming.host(name, i.Follows.Host), MasterPort: i.Follows.Port, Priority: i.Prio, ReplOffset: i.Offset})
 	}
 	return out, true
 }

@@ -29,6 +29,7 @@ func (a *App) greetAll() {
 			return
 		}
 		for _, v := range views {
+			v.Master.Addr = a.naming.addr(v.Name, v.Master.Addr)
 			text := greeting(a.opt.announce, a.ID(), v)
 			for _, i := range greeted(v) {
 				a.pool.Greet(v.Name, i.ID, i.Addr, text)

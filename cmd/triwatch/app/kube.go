@@ -20,7 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// Kube is what a watcher on Kubernetes needs besides Options. All fields are required.
+// Kube is what a watcher on Kubernetes needs besides Options. All fields but Domain are required.
 type Kube struct {
 	// Client has ordinary limits. Flips has none, for what must not wait; informers
 	// use it too.
@@ -29,6 +29,8 @@ type Kube struct {
 	Namespaces []string
 	// PodName is this watcher's own.
 	PodName string
+	// Domain is the cluster's DNS domain, such as cluster.local. It may be empty.
+	Domain string
 	// Watchers is how many there should be.
 	Watchers int
 	// Members keeps the cluster record and knows who belongs to the watchers.
@@ -126,6 +128,7 @@ func (b *binding) changed(s watch.Snapshot) {
 	creds := map[string]redisio.Credentials{}
 	inv := sentinel.Inventories{Unsure: s.Unsure}
 	for _, m := range s.Masters {
+		b.a.naming.name(m, b.k.Domain)
 		creds[m.Name] = redisio.Credentials{User: m.User, Password: m.Password}
 		inv.All = append(inv.All, m.Inventory)
 	}

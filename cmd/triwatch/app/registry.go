@@ -224,7 +224,7 @@ func (b *backend) IsMasterDown(host string, port int) bool {
 	at := sentinel.Addr{Host: host, Port: port}
 	for _, v := range views {
 		for _, i := range v.Instances {
-			if i.Master && i.Down && i.Addr.Same(at) {
+			if i.Master && i.Down && (i.Addr.Same(at) || b.a.naming.addr(v.Name, i.Addr).Same(at)) {
 				return true
 			}
 		}
@@ -285,6 +285,9 @@ func (b *backend) SetGlobals(set []resp.Setting) error {
 	b.a.mu.Lock()
 	for _, s := range set {
 		b.a.globals[s.Name] = s.Value
+		if s.Name == "announce-hostnames" {
+			b.a.naming.hostnames.Store(s.Value == "yes")
+		}
 	}
 	b.a.mu.Unlock()
 	b.a.files.changed()
