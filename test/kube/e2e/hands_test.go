@@ -22,6 +22,7 @@ func TestHandEdits(t *testing.T) {
 	t.Run("stale leader", func(t *testing.T) { s.in(t).staleLeader() })
 	t.Run("password rotated", func(t *testing.T) { s.in(t).passwordRotated() })
 	t.Run("bad annotations", func(t *testing.T) { s.in(t).badAnnotations() })
+	t.Run("names announced", func(t *testing.T) { s.in(t).namesAnnounced() })
 	t.Run("released", func(t *testing.T) { s.in(t).released() })
 }
 
@@ -176,6 +177,24 @@ func (s *scene) badAnnotations() {
 		}
 	}
 	s.well(3)
+}
+
+// namesAnnounced tells Sentinel clients names instead of addresses, and addresses again.
+func (s *scene) namesAnnounced() {
+	master := s.well(3).Master.Current
+	for _, c := range [][2]string{{"hostname", master.Name + ".redis-headless." + s.Namespace + ".svc"}, {"ip", master.Address}} {
+		want := c[1]
+		s.kubectl("annotate", "statefulset/redis", "triwatch.io/announce="+c[0], "--overwrite")
+		s.do(lab.Wait(s.ctx, patience, "Sentinel clients to be told "+want, func(ctx context.Context) (string, error) {
+			for range 6 { // the Service has three watchers
+				if got, err := s.Told(ctx); err != nil || !strings.HasPrefix(got, want) {
+					return "told " + got, err
+				}
+			}
+			return "", nil
+		}))
+	}
+	s.kubectl("annotate", "statefulset/redis", "triwatch.io/announce-")
 }
 
 // complained waits for the Event on an object, the metric and the log line.

@@ -57,11 +57,7 @@ func (s *Set) Begin(ctx context.Context) (*Load, error) {
 	if err != nil {
 		return nil, err
 	}
-	watchers, err := s.SentinelAddr(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ask, err := writer.NewSentinel(writer.SentinelOptions{Addrs: []string{watchers}, Master: s.Master})
+	ask, err := s.sentinel(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -157,4 +153,21 @@ func (r *running) flowing(ctx context.Context, limit time.Duration) error {
 		}
 		return fmt.Sprintf("%v", r.w.Snapshot().Errors), nil
 	})
+}
+
+func (s *Set) sentinel(ctx context.Context) (*writer.Sentinel, error) {
+	watchers, err := s.SentinelAddr(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return writer.NewSentinel(writer.SentinelOptions{Addrs: []string{watchers}, Master: s.Master})
+}
+
+// Told returns the master's address as a Sentinel client is told it.
+func (s *Set) Told(ctx context.Context) (string, error) {
+	ask, err := s.sentinel(ctx)
+	if err != nil {
+		return "", err
+	}
+	return ask.Resolve(ctx)
 }
