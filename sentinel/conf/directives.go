@@ -57,6 +57,13 @@ func addServer(t map[string]directive) {
 			p.warn(l, "not used, access is decided by bind and requirepass")
 		}
 	}, nil}
+	t["aclfile"] = directive{"aclfile PATH", 1, 1, func(p *parser, l line) {
+		if strings.ContainsRune(l.args[0], 0) {
+			p.fail(l, "the path must not hold a zero byte")
+			return
+		}
+		p.file.ACLFile, p.aclFile = l.args[0], l
+	}, nil}
 	t["user"] = directive{"user NAME RULE...", 1, -1, func(p *parser, l line) {
 		for _, u := range p.file.Users {
 			if u.Name == l.args[0] {

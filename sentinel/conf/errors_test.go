@@ -33,7 +33,7 @@ func wrongLines() map[string]string {
 		"tls-cert-file a\ntls-key-file b\ntls-auth-clients no\ntls-replication yes":                       `4: "tls-replication yes": TLS needs tls-ca-cert-file or tls-ca-cert-dir, to know whom to trust; only tls-auth-clients no without tls-replication does without`,
 		"tls-cert-file a\ntls-key-file b\ntls-ca-cert-file c\ntls-port 26379":                             `4: "tls-port 26379": port and tls-port must not be the same; port 0 serves TLS only`,
 		"tls-cert-file a\ntls-key-file b\ntls-ca-cert-file c\ntls-client-key-file d\ntls-replication yes": `5: "tls-replication yes": of tls-client-cert-file and tls-client-key-file one is missing`,
-		"aclfile /x":                   `1: "aclfile ...": ACL files are not supported, and the setting is not ignored because it may limit access; use requirepass instead`,
+		"aclfile /x\nuser a on":        `1: "aclfile /x": there are user lines, too (line 2): users stand in one of the two, as in Redis`,
 		`rename-command CONFIG ""`:     `1: "rename-command ...": renaming the watcher's own commands is not supported, and the setting is not ignored because it may limit access; take the line out if that is acceptable`,
 		"protected-mode maybe":         `1: "protected-mode maybe": the value must be yes or no, not "maybe"`,
 		"protected-mode yes":           `1: "protected-mode yes": there is no protected mode, and the setting is not ignored because the port would be open; set requirepass, or bind to 127.0.0.1, or say no`,

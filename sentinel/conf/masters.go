@@ -91,17 +91,21 @@ func (k KnownSentinel) key() string {
 
 // checkAccess refuses what would be open here and was not in Sentinel.
 func (p *parser) checkAccess() {
-	open := p.file.RequirePass == ""
+	if p.file.ACLFile != "" && len(p.file.Users) > 0 {
+		p.fail(p.aclFile, "there are user lines, too (line %d): users stand in one of the two, as in Redis", p.file.Users[0].Line)
+	}
+	open := Open(p.file.RequirePass, p.file.Users)
 	for _, u := range p.file.Users {
-		if u.Name != "default" { // its line counts instead of requirepass, as in Redis
-			continue
-		}
-		open = slices.ContainsFunc(u.Rules, func(r string) bool { return strings.EqualFold(r, "nopass") })
-		if p.file.RequirePass != "" && !hasPassword(u.Rules, p.file.RequirePass) {
+		if u.Name == "default" && p.file.RequirePass != "" && !hasPassword(u.Rules, p.file.RequirePass) {
 			p.warn(line{n: u.Line, key: "user", raw: "user default", args: []string{"default"}}, "this line counts and requirepass does not, as in Redis")
 		}
 	}
-	if l := p.protectedMode; l != nil && open && !p.loopbackOnly() {
+	l := p.protectedMode
+	if p.file.ACLFile != "" {
+		p.file.Protected = l != nil && !p.loopbackOnly()
+		return
+	}
+	if l != nil && open && !p.loopbackOnly() {
 		p.fail(*l, "there is no protected mode, and the setting is not ignored because the port would be open; set requirepass, or bind to 127.0.0.1, or say no")
 	}
 }

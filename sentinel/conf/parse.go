@@ -77,6 +77,7 @@ type parser struct {
 	master map[string]int // name -> index in file.Masters
 	errs   []*Error
 
+	aclFile       line  // the last `aclfile`
 	protectedMode *line // the last `protected-mode yes`
 	tlsNeeded     *line // the last line that needs certificates
 	noPort        line  // the last `port 0` or `tls-port 0`
@@ -177,8 +178,6 @@ func (p *parser) unknown(l line) {
 		p.fail(l, "the word after \"sentinel\" is missing, for example: sentinel monitor NAME HOST PORT QUORUM")
 	case l.key == "include":
 		p.fail(l, "include is not supported, put the lines of the included file here instead")
-	case l.key == "aclfile":
-		p.fail(l, "ACL files are not supported, and the setting is not ignored because it may limit access; use requirepass instead")
 	case l.key == "rename-command":
 		p.fail(l, "renaming the watcher's own commands is not supported, and the setting is not ignored because it may limit access; take the line out if that is acceptable")
 	default:

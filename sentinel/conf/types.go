@@ -103,6 +103,10 @@ type File struct {
 	RequirePass string
 	// Users are the `user` lines: who may log in, and what each may do.
 	Users []User
+	// ACLFile is the file that has the users instead, relative to Dir, or empty.
+	ACLFile string
+	// Protected is set by `protected-mode yes` where only that file tells whether the port is open: see Open.
+	Protected bool
 	// MyID is 40 hexadecimal digits, or empty before the first rewrite.
 	MyID string
 	// AnnounceIP and AnnouncePort replace this watcher's own address in what others are told; empty and 0 mean "find out".

@@ -291,9 +291,21 @@ func (r *rights) words(t *tables) []string {
 	return words
 }
 
-// setUsers makes the users of the configuration. What Password says of the default
-// user counts unless a line names that user, as in Redis.
+// setUsers takes the users of the configuration.
 func (s *Server) setUsers(password string, users []User) error {
+	all, err := s.makeUsers(password, users)
+	if err != nil {
+		return err
+	}
+	s.aclMu.Lock()
+	defer s.aclMu.Unlock()
+	s.users = all
+	return nil
+}
+
+// makeUsers makes the users of the configuration. What Password says of the default
+// user counts unless a line names that user, as in Redis.
+func (s *Server) makeUsers(password string, users []User) (map[string]*user, error) {
 	def := newUser(defaultUser)
 	rules := []string{"+@all", "~*", "&*", "on", "nopass"}
 	if password != "" {
@@ -302,12 +314,12 @@ func (s *Server) setUsers(password string, users []User) error {
 	all := map[string]*user{defaultUser: def}
 	r := def.rights.Load().clone()
 	if err := r.apply(s.tables, rules); err != nil {
-		return err
+		return nil, err
 	}
 	def.rights.Store(r)
 	for _, u := range users {
 		if strings.ContainsAny(u.Name, " \x00") {
-			return fmt.Errorf("user %q: a user's name must not hold blanks or zero bytes", u.Name)
+			return nil, fmt.Errorf("user %q: a user's name must not hold blanks or zero bytes", u.Name)
 		}
 		made := newUser(u.Name)
 		if u.Name == defaultUser {
@@ -318,15 +330,12 @@ func (s *Server) setUsers(password string, users []User) error {
 			if inner := errors.Unwrap(err); inner != nil {
 				err = inner // without the rule, which may be a misspelt password
 			}
-			return fmt.Errorf("user %q: %w", u.Name, err)
+			return nil, fmt.Errorf("user %q: %w", u.Name, err)
 		}
 		made.rights.Store(r)
 		all[u.Name] = made
 	}
-	s.aclMu.Lock()
-	defer s.aclMu.Unlock()
-	s.users = all
-	return nil
+	return all, nil
 }
 
 // user returns the user of that name, nil if there is none.

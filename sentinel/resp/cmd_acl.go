@@ -234,8 +234,6 @@ func (c *conn) aclLog(args [][]byte) {
 	}
 }
 
-func (c *conn) aclNoFile([][]byte) { c.w.Error(errACLFile) }
-
 func (c *conn) aclDryrun(args [][]byte) {
 	u := c.srv.user(string(args[2]))
 	if u == nil {

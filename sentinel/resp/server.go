@@ -62,6 +62,9 @@ type Options struct {
 	// AUTH. Without a password only Limits count.
 	Limits, PreAuthLimits Limits
 
+	// UserFile is where the users came from, if not from lines of the configuration.
+	UserFile UserFile
+
 	// OnHello receives what clients PUBLISH to HelloChannel. It is called
 	// concurrently and must not block. Nil: such messages are dropped.
 	OnHello func(payload string)

@@ -43,9 +43,9 @@ func aclTable() map[string]*command {
 		&command{name: "getuser", arity: 3, flags: admin, run: (*conn).aclGetUser, usage: "<username>", about: "Show what a user may do."},
 		&command{name: "help", arity: 2, flags: fLoading | fStale, run: help("ACL"), about: "Print this help."},
 		&command{name: "list", arity: 2, flags: admin, run: (*conn).aclList, about: "Show all users as lines of the configuration."},
-		&command{name: "load", arity: 2, flags: admin, run: (*conn).aclNoFile, about: "Not possible: users stand in sentinel.conf."},
+		&command{name: "load", arity: 2, flags: admin, run: (*conn).aclLoad, about: "Take the users of the ACL file."},
 		&command{name: "log", arity: -2, flags: admin, run: (*conn).aclLog, usage: "[<count> | RESET]", about: "Show or forget what was refused lately."},
-		&command{name: "save", arity: 2, flags: admin, run: (*conn).aclNoFile, about: "Not possible: see SENTINEL FLUSHCONFIG."},
+		&command{name: "save", arity: 2, flags: admin, run: (*conn).aclSave, about: "Write the users into the ACL file."},
 		&command{name: "setuser", arity: -3, flags: admin, run: (*conn).aclSetUser, usage: "<username> [<rule> ...]", about: "Make or change a user."},
 		&command{name: "users", arity: 2, flags: admin, run: (*conn).aclUsers, about: "List the users."},
 		&command{name: "whoami", arity: 2, flags: open, run: (*conn).aclWhoami, about: "Tell the user of this connection."})

@@ -140,12 +140,15 @@ func (a *App) electionConfig(dir string) election.Config {
 func (a *App) makeServers() error {
 	warn := a.log.Named("resp").Sugar()
 	var err error
-	var users []resp.User
-	for _, u := range a.opt.File.Users {
-		users = append(users, resp.User{Name: u.Name, Rules: u.Rules})
+	o := resp.Options{Password: a.opt.File.RequirePass, Users: userLines(a.opt.File.Users), Version: a.opt.Build.Version, Warn: warn.Warnw}
+	if a.opt.File.ACLFile != "" {
+		file := aclFileOf(a.opt.File)
+		o.UserFile = file
+		if o.Users, err = file.Load(); err != nil {
+			return err
+		}
 	}
-	a.resp, err = resp.NewServer(&backend{a}, resp.Options{Password: a.opt.File.RequirePass, Users: users, Version: a.opt.Build.Version, Warn: warn.Warnw})
-	if err != nil {
+	if a.resp, err = resp.NewServer(&backend{a}, o); err != nil {
 		return fmt.Errorf("%s: %w", a.opt.File.Name, err)
 	}
 	a.users = a.resp.Users()
