@@ -63,6 +63,7 @@ given as an environment variable as well: TRIWATCH_NAMESPACES for --namespaces.`
 				return err
 			}
 			defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
+			spareProcessor()
 			k.opt.Build = buildInfo()
 			return runKube(cmd.Context(), k, log)
 		},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -65,6 +66,7 @@ reads the file again for users and passwords. SIGTERM hands the leadership over 
 				return err
 			}
 			defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
+			spareProcessor()
 			opt.Build = buildInfo()
 			return runSentinel(cmd.Context(), args[0], opt, log)
 		},
@@ -92,6 +94,15 @@ reads the file again for users and passwords. SIGTERM hands the leadership over 
 func sharedFlags(f *pflag.FlagSet, opt *app.Options) {
 	f.BoolVar(&opt.Greet, "publish-hello", false, "publish on __sentinel__:hello as Redis Sentinel does, for tools that find Sentinels there")
 	f.IntVar(&opt.MaxLevel, "max-level", 0, "use no commands of a higher level, so that watchers can go back to an older build (default: all that this build knows)")
+}
+
+// spareProcessor leaves one processor to the others, above all to the Redis beside, unless
+// GOMAXPROCS says how many there are to be. A watcher has many small things to do, one
+// after the other: handing them from one processor to the next costs more than that brings.
+func spareProcessor() {
+	if n := runtime.GOMAXPROCS(0); n > 1 && os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(n - 1)
+	}
 }
 
 func exactFile(cmd *cobra.Command, args []string) error {
