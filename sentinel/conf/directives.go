@@ -67,11 +67,12 @@ func addServer(t map[string]directive) {
 	t["user"] = directive{"user NAME RULE...", 1, -1, func(p *parser, l line) {
 		for _, u := range p.file.Users {
 			if u.Name == l.args[0] {
-				p.fail(l, "the user is there already in line %d, take one of the lines out", u.Line)
+				p.fail(l, "the user is there already in line %d%s, take one of the lines out", u.Line, of(u.file))
 				return
 			}
 		}
-		p.file.Users = append(p.file.Users, User{Name: l.args[0], Rules: l.args[1:], Line: l.n})
+		p.file.UsersIncluded = p.file.UsersIncluded || l.file != ""
+		p.file.Users = append(p.file.Users, User{Name: l.args[0], Rules: l.args[1:], Line: l.n, file: l.file})
 	}, nil}
 }
 

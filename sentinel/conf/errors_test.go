@@ -15,7 +15,7 @@ func wrongLines() map[string]string {
 		"\n\n# x\nx":                   `4: "x": unknown directive, neither Sentinel's nor one of triwatch's; correct its name or take the line out`,
 		"sentinel":                     `1: "sentinel": the word after "sentinel" is missing, for example: sentinel monitor NAME HOST PORT QUORUM`,
 		"sentinel debug info-period 1": `1: "sentinel debug ...": unknown directive, neither Sentinel's nor one of triwatch's; correct its name or take the line out`,
-		"include /etc/redis/x.conf":    `1: "include /etc/redis/x.conf": include is not supported, put the lines of the included file here instead`,
+		"include /etc/redis/x.conf":    `1: "include /etc/redis/x.conf": nothing can be included here`,
 		"port":                         `1: "port": the line must read: port NUMBER`,
 		"port 1 2":                     `1: "port 1 2": the line must read: port NUMBER`,
 		"port 0":                       `1: "port 0": without a port and a tls-port no client could connect`,

@@ -7,14 +7,14 @@ import (
 	"path/filepath"
 )
 
-// ReadFile opens and parses path; messages name it as given.
+// ReadFile opens and parses path and what it includes; messages name it as given.
 func ReadFile(path string) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // nothing was written
-	return Parse(path, f)
+	return ParseWith(path, f, OpenIncluded)
 }
 
 // WriteAtomic replaces the file at path by data: a temporary file beside it is written, synced, and renamed over it, so that a crash

@@ -27,14 +27,18 @@ func position(file string, n int, text string) string { return fmt.Sprintf("%s:%
 
 // line is one line of the file; key and args are empty for comments and blank lines.
 type line struct {
+	file string // the included file, "" for the one itself
 	n    int
 	raw  string
 	key  string // lower case: "port", or "sentinel monitor"
 	args []string
 }
 
-// Parse reads a whole sentinel.conf. name is used in messages only. All wrong lines are reported at once, each as an *Error.
-func Parse(name string, r io.Reader) (*File, error) {
+// Parse reads a whole sentinel.conf that includes nothing. name is used in messages only. All wrong lines are reported at once, each as an *Error.
+func Parse(name string, r io.Reader) (*File, error) { return ParseWith(name, r, nil) }
+
+// ParseWith is Parse where include lines are followed: open returns the content of the files that one stands for.
+func ParseWith(name string, r io.Reader, open Opener) (*File, error) {
 	data, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
@@ -46,14 +50,18 @@ func Parse(name string, r io.Reader) (*File, error) {
 		table:  directives(),
 		file:   &File{Name: name, Port: DefaultPort, DenyScriptsReconfig: true},
 		master: map[string]int{},
+		open:   open,
 	}
-	p.scan(string(data))
-	p.run()
+	p.file.lines = p.scan("", string(data))
+	p.run(p.included(p.file.lines, 0))
 	if len(p.errs) > 0 {
-		sort.SliceStable(p.errs, func(i, j int) bool { return p.errs[i].Line < p.errs[j].Line })
+		sort.SliceStable(p.errs, func(i, j int) bool { return p.before(p.errs[i].File, p.errs[i].Line, p.errs[j].File, p.errs[j].Line) })
 		return nil, joined(name, p.errs)
 	}
-	sort.SliceStable(p.file.Warnings, func(i, j int) bool { return p.file.Warnings[i].Line < p.file.Warnings[j].Line })
+	sort.SliceStable(p.file.Warnings, func(i, j int) bool {
+		a, b := p.file.Warnings[i], p.file.Warnings[j]
+		return p.before(a.File, a.Line, b.File, b.Line)
+	})
 	return p.file, nil
 }
 
@@ -76,6 +84,8 @@ type parser struct {
 	file   *File
 	master map[string]int // name -> index in file.Masters
 	errs   []*Error
+	open   Opener
+	size   int // of all included files
 
 	aclFile       line  // the last `aclfile`
 	protectedMode *line // the last `protected-mode yes`
@@ -84,24 +94,24 @@ type parser struct {
 }
 
 func (p *parser) fail(l line, format string, args ...any) {
-	p.errs = append(p.errs, &Error{File: p.file.Name, Line: l.n, Text: p.redact(l), Problem: fmt.Sprintf(format, args...)})
+	p.errs = append(p.errs, &Error{File: p.in(l), Line: l.n, Text: p.redact(l), Problem: fmt.Sprintf(format, args...)})
 }
 
 func (p *parser) warn(l line, note string) {
-	p.file.Warnings = append(p.file.Warnings, Warning{File: p.file.Name, Line: l.n, Text: p.redact(l), Note: note})
+	p.file.Warnings = append(p.file.Warnings, Warning{File: p.in(l), Line: l.n, Text: p.redact(l), Note: note})
 }
 
 // ownMark begins a line for triwatch alone. To redis-sentinel it is a comment, so that
 // it still starts with the file, and keeps the line when it rewrites it.
 const ownMark = "# triwatch:"
 
-// scan cuts the text into lines and words.
-func (p *parser) scan(text string) {
+// scan cuts the text into lines and words. file is the included one, or "".
+func (p *parser) scan(file, text string) (out []line) {
 	if text == "" {
-		return
+		return nil
 	}
 	for i, raw := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
-		l := line{n: i + 1, raw: raw}
+		l := line{file: file, n: i + 1, raw: raw}
 		trimmed := strings.Trim(raw, " \t\r\n")
 		if own, ok := strings.CutPrefix(trimmed, ownMark); ok {
 			trimmed = strings.TrimSuffix(ownMark[2:], ":") + " " + own
@@ -117,14 +127,15 @@ func (p *parser) scan(text string) {
 				}
 			}
 		}
-		p.file.lines = append(p.file.lines, l)
+		out = append(out, l)
 	}
+	return out
 }
 
 // run applies the lines in Sentinel's order: what stands for itself, then the monitor lines, then what names a master.
-func (p *parser) run() {
+func (p *parser) run(lines []line) {
 	var monitors, named []line
-	for _, l := range p.file.lines {
+	for _, l := range lines {
 		if l.key == "" {
 			continue
 		}
@@ -176,8 +187,6 @@ func (p *parser) unknown(l line) {
 	switch {
 	case l.key == "sentinel":
 		p.fail(l, "the word after \"sentinel\" is missing, for example: sentinel monitor NAME HOST PORT QUORUM")
-	case l.key == "include":
-		p.fail(l, "include is not supported, put the lines of the included file here instead")
 	case l.key == "rename-command":
 		p.fail(l, "renaming the watcher's own commands is not supported, and the setting is not ignored because it may limit access; take the line out if that is acceptable")
 	default:

@@ -16,7 +16,7 @@ func hasSecret(key string) bool {
 // redact returns the text of a line that may be shown. A line that is not understood is cut after the directive, because a
 // password with a misspelt directive in front of it is still a password.
 func (p *parser) redact(l line) string {
-	if _, ok := p.table[l.key]; (ok || l.key == "include") && !hasSecret(l.key) {
+	if _, ok := p.table[l.key]; (ok || l.key == includeKey) && !hasSecret(l.key) {
 		return cut(strings.Trim(l.raw, " \t\r\n"))
 	}
 	fields := strings.Fields(l.raw)

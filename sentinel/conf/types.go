@@ -103,6 +103,8 @@ type File struct {
 	RequirePass string
 	// Users are the `user` lines: who may log in, and what each may do.
 	Users []User
+	// UsersIncluded is set if some of them stand in an included file: none is rewritten then.
+	UsersIncluded bool
 	// ACLFile is the file that has the users instead, relative to Dir, or empty.
 	ACLFile string
 	// Protected is set by `protected-mode yes` where only that file tells whether the port is open: see Open.
@@ -161,6 +163,7 @@ type User struct {
 	Name  string
 	Rules []string
 	Line  int
+	file  string // the included one, or ""
 }
 
 // MasterState is the changing part of one master: where it is now, and whom the watcher has seen around it.

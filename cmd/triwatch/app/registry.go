@@ -343,8 +343,8 @@ func (w *rewriter) changedHere(st *conf.State, f *conf.File) {
 		st.Globals[k] = v
 	}
 	w.a.mu.Unlock()
-	if w.a.opt.File.ACLFile != "" {
-		return // they stand there, and are written when somebody says so
+	if w.a.opt.File.ACLFile != "" || w.a.opt.File.UsersIncluded {
+		return // they stand elsewhere; ACL SAVE writes the former
 	}
 	users := w.a.resp.Users()
 	if slices.EqualFunc(users, w.a.users, func(x, y resp.User) bool { return x.Name == y.Name && slices.Equal(x.Rules, y.Rules) }) {

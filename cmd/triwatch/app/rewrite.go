@@ -99,7 +99,7 @@ func (w *rewriter) flush() error {
 	if err != nil {
 		return err
 	}
-	f, err := conf.Parse(name, bytes.NewReader(now))
+	f, err := conf.ParseWith(name, bytes.NewReader(now), conf.OpenIncluded)
 	if err != nil {
 		return err
 	}
