@@ -2,6 +2,7 @@ package redisproc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/triwatch/triwatch/test/writer/wire"
@@ -71,7 +73,17 @@ func (s *Server) logSince(offset int64, text string) bool {
 }
 
 // Do sends one command on a connection of its own and returns the reply; an error reply is a Reply of kind Error, not an error. It takes at most a second.
+// If the server closes the connection before it answers, as a master is made to that becomes a replica, it is asked once more: what is asked must not
+// mind being done twice.
 func (s *Server) Do(ctx context.Context, args ...string) (wire.Reply, error) {
+	reply, err := s.ask(ctx, args)
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return s.ask(ctx, args)
+	}
+	return reply, err
+}
+
+func (s *Server) ask(ctx context.Context, args []string) (wire.Reply, error) {
 	o := wire.Options{User: s.opts.User, Password: s.opts.Password, Timeout: askTimeout}
 	if s.opts.TLS != nil {
 		o.TLS = s.opts.TLS.Client

@@ -204,3 +204,34 @@ func TestChildDiesWithItsParent(t *testing.T) {
 	equal(t, false, errors.As(err, &timeout) && timeout.Timeout(), "still alive after 5 s: %v", err)
 	equal(t, false, strings.Contains(err.Error(), "protocol"), err)
 }
+
+func TestAConnectionThatIsClosedBeforeTheAnswerIsMadeAnew(t *testing.T) {
+	s := start(t, redisproc.Options{})
+	admin, err := wire.Dial(t.Context(), s.Addr(), wire.Options{Timeout: 5 * time.Second})
+	noErr(t, err)
+	defer admin.Close()
+	tell := func(args ...string) string {
+		t.Helper()
+		r, err := admin.Do(args...)
+		noErr(t, errors.Join(err, r.Err()))
+		return r.Str
+	}
+	// Again, if the machine stood still for as long as a question may take.
+	for range 10 {
+		equal(t, "OK", tell("CLIENT", "PAUSE", "10000", "WRITE"))
+		got := make(chan error, 1)
+		go func() {
+			r, err := s.Do(t.Context(), "SET", "k", "v")
+			got <- errors.Join(err, r.Err())
+		}()
+		for len(got) == 0 && !strings.Contains(tell("INFO", "clients"), "blocked_clients:1") {
+			time.Sleep(time.Millisecond)
+		}
+		tell("CLIENT", "KILL", "TYPE", "normal")
+		equal(t, "OK", tell("CLIENT", "UNPAUSE"))
+		if err = <-got; !errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+	}
+	noErr(t, err)
+}
