@@ -20,7 +20,9 @@ func (s *State) takeApplied(a Applied) {
 		s.refusedCommand(c, res.Reason)
 		return
 	}
-	delete(s.lead.sparse, c.Type)
+	if c.Record == nil { // a remark was not among them
+		delete(s.lead.sparse, c.Type)
+	}
 	switch c.Type {
 	case CmdAdopt:
 		s.tellMembers(before)

@@ -248,6 +248,9 @@ func (s *script) status() {
 func (s *script) view() {
 	v := s.w.leader.r.State(masterName).View()
 	s.say("%s, %d of %d watchers agree; %s", v.State, v.Agree, v.Voters, s.names(v.Note))
+	for _, u := range v.Unfenced {
+		s.say("%s was replaced in epoch %s without being fenced", s.w.name(u.Master.Addr), u.Epoch)
+	}
 	if v.Fence != "off" {
 		s.say("fence: %s", s.names(v.Fence))
 	}
@@ -259,5 +262,10 @@ func (s *script) view() {
 func (s *script) history() {
 	for _, r := range s.w.committed().History {
 		s.say("%s %s %s to %s: %s; %s; fenced=%v", r.Epoch, r.Kind, s.w.name(r.From.Addr), s.w.name(r.To.Addr), s.names(r.Why), s.names(r.Result), r.Fenced)
+		for _, n := range r.Notes {
+			if n.What == "old master" {
+				s.say("  %s", s.names(n.Text))
+			}
+		}
 	}
 }

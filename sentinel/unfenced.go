@@ -26,7 +26,7 @@ func (c *Committed) unfenced() []Unfenced {
 				out = append(out, Unfenced{r.From, r.Epoch})
 			}
 		}
-		if r.Kind != "held" && r.Kind != "aborted" {
+		if !r.remark() && r.Kind != "aborted" {
 			again = append(again, r.To.Instance, id)
 		}
 	}

@@ -232,6 +232,9 @@ func (s *State) condition() (state, note string) {
 		if r.health == HealthDown || r.health == HealthCrashed {
 			return "degraded", s.called(r) + " down for " + r.silent(s.now).Round(time.Second).String() + " (" + r.reply.String() + ")"
 		}
+		if r.info != nil && r.info.Role == RoleMaster {
+			return "degraded", s.called(r) + " says that it is a master too"
+		}
 		if r.info != nil && r.info.Role == RoleReplica && !r.info.LinkUp {
 			return "degraded", s.called(r) + " is not in sync"
 		}

@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -111,6 +112,11 @@ func (r *rig) dump() {
 		return
 	}
 	for _, w := range r.trio.Watchers {
+		for _, path := range []string{"", "/history"} {
+			var said json.RawMessage
+			_, err := w.Get(context.Background(), "/v1/masters/"+name+path, &said)
+			r.t.Logf("%s says of %s%s: %s (%v)", w.Name, name, path, said, err)
+		}
 		r.t.Logf("%s, %s:\n%s", w.Name, w.Addr(), w.Tail(60))
 	}
 }
