@@ -121,5 +121,6 @@ var mutants = []mutant{
 	{0, "nothing is recorded or set while idle", "records.go", "|| s.com.Adopted && s.isIdle() && !s.observes() {", "{"},
 	{0, "a pause has an end", "release.go", "return left > 0", "return true"},
 	{0, "the clients of a demoted master are sent away", "repair.go", "evict := o.info.Fenced() && (", "evict := false && ("},
+	{0, "who was set right was not seen again yet", "unfenced.go", "if !r.remark() && r.Kind != \"aborted\" {", "if r.Kind != \"held\" && r.Kind != \"aborted\" {"},
 	{0, "a release gives back what was found", "records.go", "\t\ts.giveBack()\n", ""},
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/triwatch/triwatch/sentinel"
 )
 
 // unsettled says what is not yet as it should be when all faults are over, "" if
@@ -117,6 +119,7 @@ func (w *world) finish(limit time.Duration) {
 	}
 	w.kept()
 	w.agreed()
+	w.seenAgain()
 }
 
 // person reports whether a person has to decide, and rightly so: the committed master
@@ -159,6 +162,25 @@ func (w *world) agreed() {
 		if err != nil || string(got) != string(want) {
 			w.violate("%s has another committed state: %s, not %s (%v)", wt, got, want, err)
 			return
+		}
+	}
+}
+
+// seenAgain: of every old master that could not be fenced, history says that it was seen
+// again, unless it was made master since or replaced once more.
+func (w *world) seenAgain() {
+	c := w.raft.committed()
+	later := map[sentinel.InstanceID]bool{c.Master.Instance: true}
+	for _, r := range slices.Backward(c.History) {
+		plan := r.Kind == sentinel.KindFailover.String() || r.Kind == sentinel.KindHandover.String()
+		from := r.From.Instance
+		if r.Kind == sentinel.KindFailover.String() && !r.Fenced && !later[from] && c.Member(from) != nil &&
+			!slices.ContainsFunc(r.Notes, func(n sentinel.Note) bool { return n.What == "old master" }) {
+			w.violate("history does not say that %s, which epoch %s replaced, was seen again", from, r.Epoch)
+			return
+		}
+		if plan || r.Kind == "adopted" {
+			later[from], later[r.To.Instance] = true, true
 		}
 	}
 }
