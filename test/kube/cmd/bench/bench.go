@@ -19,6 +19,9 @@ const (
 	runLimit = 3 * time.Minute
 	// lead is how long the load runs before the strike.
 	lead = time.Second
+	// steady is how much longer it runs where it is to be a steady one: three INFOs of each
+	// replica, a second apart, show that.
+	steady = 3 * time.Second
 	// settled is longer than kube-proxy's minimum time between two syncs, one second: when no
 	// endpoint changed for so long, the next change is synced at once.
 	settled = 1500 * time.Millisecond

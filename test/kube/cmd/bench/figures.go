@@ -6,6 +6,7 @@ const (
 	deleted  = "delete"
 	killed   = "kill"
 	cut      = "cut"
+	cutEarly = "cut-early"
 	watchers = "watchers"
 
 	triwatchSide = "triwatch"
@@ -13,7 +14,7 @@ const (
 )
 
 // scenarios are all, in the order in which they are run.
-func scenarios() []string { return []string{flip, deleted, killed, cut, watchers} }
+func scenarios() []string { return []string{flip, deleted, killed, cut, cutEarly, watchers} }
 
 // The names of the values.
 const (
@@ -89,6 +90,8 @@ func figures() []figure {
 		{cut, vSentinelGap, "network cut: the same through Sentinel", millis, target{}, ""},
 		{cut, vKeysLost, "network cut: keys lost of 1 000 on all, worst run", count, neverOver(0), "0"},
 		{cut, vLost, "network cut: acknowledged writes lost", count, target{}, ""},
+		{cutEarly, vGap, "network cut a second after the load began: the same, Service", millis, atMost(1600), "<= 1 600 ms"},
+		{cutEarly, vKeysLost, "network cut a second after the load began: keys lost, worst run", count, neverOver(0), "0"},
 
 		{watchers, vAgain, "all watchers replaced: new pods run to watching again", seconds, atMost(15), "<= 15 s"},
 		{watchers, vReplaced, "all watchers replaced: deleted by force to watching again", seconds, target{}, ""},

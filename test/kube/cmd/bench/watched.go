@@ -36,7 +36,7 @@ func (w *watched) namespace() string {
 }
 
 func (w *watched) scenarios() map[string]func(context.Context, values) error {
-	return map[string]func(context.Context, values) error{flip: w.flip, deleted: w.deleted, killed: w.killed, cut: w.cut, watchers: w.replaced}
+	return map[string]func(context.Context, values) error{flip: w.flip, deleted: w.deleted, killed: w.killed, cut: w.cut, cutEarly: w.cutEarly, watchers: w.replaced}
 }
 
 func (w *watched) stage(ctx context.Context, namespace string) error {
@@ -260,8 +260,18 @@ func (w *watched) killed(ctx context.Context, v values) error {
 	return w.renew(ctx, w.set, before.Master.Current.Name, before.Master.Current.ID)
 }
 
-func (w *watched) cut(ctx context.Context, v values) error {
+// cut takes the network away under a load that has gone on for a while, cutEarly under one
+// that has just begun: its stream is not known to be steady, and a replica that has no
+// news is given the time of a ping more.
+func (w *watched) cut(ctx context.Context, v values) error { return w.cutAfter(ctx, v, steady) }
+
+func (w *watched) cutEarly(ctx context.Context, v values) error { return w.cutAfter(ctx, v, 0) }
+
+func (w *watched) cutAfter(ctx context.Context, v values, more time.Duration) error {
 	_, _, _, err := w.under(ctx, v, func(before lab.Status) (err error) {
+		if err := pause(ctx, more); err != nil {
+			return err
+		}
 		link, err := w.lab.Veth(ctx, w.set.Namespace, before.Master.Current.Name)
 		if err != nil {
 			return err
